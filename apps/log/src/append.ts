@@ -1,0 +1,93 @@
+import { encodeTlogEntry } from '#libs/bundle';
+import { parsePublicKey, type PublicKey, type SignatureAlgorithm } from '#libs/crypto';
+import { canonicalizeEntry, EntryError, parseCreateEntryRequest, verifyEntry } from '#libs/entry';
+import { leafHash, type Sha256 } from '#libs/merkle';
+import type { Tree } from '#libs/tlog';
+import { parseCertificate } from '#libs/x509';
+import { DuplicateEntryError } from './errors.js';
+
+export interface AppendOptions {
+  readonly tree: Tree;
+  /** How trust material names this log: 32 bytes. */
+  readonly logId: Uint8Array;
+  readonly sha256: Sha256;
+  readonly verifyDigest: (
+    key: PublicKey,
+    scheme: SignatureAlgorithm['scheme'],
+    digest: Uint8Array,
+    signature: Uint8Array,
+  ) => boolean | Promise<boolean>;
+  /** Which signature algorithms clients may use; undefined for all that Rekor v2 has. */
+  readonly algorithms: readonly string[] | undefined;
+  /** Whether `dsse` 0.0.2 entries are taken: one released client still sends them. */
+  readonly acceptDsse: boolean;
+  /** What a repeated entry gets: the receipt of the first one, or 409. */
+  readonly duplicates: 'receipt' | 'conflict';
+}
+
+/** Append an entry and prove it: a request's bytes in, a TransparencyLogEntry (protobuf JSON) out. */
+export class AppendEntry {
+  constructor(private readonly options: AppendOptions) {}
+
+  /**
+   * @throws EntryError, CryptoError, X509Error for an entry that cannot be logged
+   * @throws DuplicateEntryError when duplicates are answered with a conflict
+   * @throws TlogError when the log cannot take it now
+   */
+  async append(body: Uint8Array | undefined): Promise<string> {
+    const { tree, sha256 } = this.options;
+
+    // 1. What is to be logged, in the one form that is hashed. Nothing of the request survives but what this keeps.
+    const request = parseCreateEntryRequest(parseBody(body));
+    if (request.kind === 'dsse' && !this.options.acceptDsse) {
+      throw new EntryError('ENTRY_TYPE', 'Cannot log the entry: dsse entries are not accepted here');
+    }
+    await verifyEntry(request, {
+      publicKeyOf: (verifier) =>
+        'publicKey' in verifier
+          ? parsePublicKey(verifier.publicKey)
+          : parseCertificate(verifier.x509Certificate).publicKey,
+      verifyDigest: this.options.verifyDigest,
+      ...(this.options.algorithms && { algorithms: this.options.algorithms }),
+    });
+    const canonicalizedBody = canonicalizeEntry(request);
+
+    // 2. The whole leaf hash identifies the entry: the same bytes again find the earlier index. From here on a crash either
+    //    leaves no trace or leaves the entry in the tree; the client that retries gets the same receipt.
+    const receipt = await tree.add({
+      identity: leafHash(sha256, canonicalizedBody),
+      encode: () => canonicalizedBody,
+    });
+    if (receipt.duplicate && this.options.duplicates === 'conflict') throw new DuplicateEntryError(receipt.index);
+
+    // 3. The engine proved the entry against the checkpoint it just published; hand both over.
+    return JSON.stringify(
+      encodeTlogEntry(
+        {
+          logIndex: receipt.index,
+          logId: this.options.logId,
+          kind: request.kind === 'dsse' ? 'dsse' : 'hashedrekord',
+          version: '0.0.2',
+          inclusionProof: {
+            logIndex: receipt.index,
+            rootHash: receipt.proof.rootHash,
+            treeSize: receipt.proof.size,
+            hashes: receipt.proof.hashes,
+            checkpoint: receipt.checkpoint,
+          },
+          canonicalizedBody: receipt.record,
+        },
+        { emitDefaults: true },
+      ),
+    );
+  }
+}
+
+function parseBody(body: Uint8Array | undefined): unknown {
+  if (body === undefined || body.length === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch (cause) {
+    throw new EntryError('ENTRY_JSON', 'Cannot read the entry: body is not JSON', { cause });
+  }
+}

@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import { readConfig } from '#libs/nest';
+
+const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
+
+const schema = z.object({
+  /** Address to listen on. */
+  CHANCERY_HOST: z.string().default('127.0.0.1'),
+  /** TCP port of everything. */
+  CHANCERY_PORT: z.coerce.number().int().min(1).max(65535).default(8700),
+  /** Folder with the database, the tiles and the keys. Created if it does not exist. */
+  CHANCERY_DATA: z.string().default('data'),
+  /** Base URL under which clients reach this server; default: http://<host>:<port>. Its host names the log at creation. */
+  CHANCERY_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Organization in the names of the certificates made at creation. */
+  CHANCERY_ORGANIZATION: z.string().min(1).max(64).default('chancery'),
+  /** Issuers of identity tokens, a file in Fulcio's format (JSON or YAML). */
+  CHANCERY_OIDC_CONFIG: z.string().optional(),
+  /** Adds an OIDC issuer under /dev/oidc that gives a token to anyone who asks. Loopback only. */
+  CHANCERY_DEV: flag.default(false),
+  /** What a repeated log entry gets: the receipt of the first (201) or a conflict (409) as upstream. */
+  CHANCERY_LOG_DUPLICATES: z.enum(['receipt', 'conflict']).default('receipt'),
+  /** Take `dsse` 0.0.2 log entries, which sigstore-js 4 sends for attestations. */
+  CHANCERY_LOG_DSSE: flag.default(true),
+  /** Lines of JSON, or text for a person. */
+  CHANCERY_LOG_FORMAT: z.enum(['json', 'text']).optional(),
+});
+
+export type StackConfig = Readonly<z.infer<typeof schema>>;
+
+/** What the command line gives; it wins over the environment. */
+export interface StackOptions {
+  readonly host?: string | undefined;
+  readonly port?: string | undefined;
+  readonly data?: string | undefined;
+  readonly url?: string | undefined;
+  readonly oidcConfig?: string | undefined;
+  readonly dev?: boolean | undefined;
+}
+
+/** @throws ConfigError with every problem */
+export function readStackConfig(options: StackOptions = {}, environment: NodeJS.ProcessEnv = process.env): StackConfig {
+  const settings = {
+    ...environment,
+    ...(options.host !== undefined && { CHANCERY_HOST: options.host }),
+    ...(options.port !== undefined && { CHANCERY_PORT: options.port }),
+    ...(options.data !== undefined && { CHANCERY_DATA: options.data }),
+    ...(options.url !== undefined && { CHANCERY_URL: options.url }),
+    ...(options.oidcConfig !== undefined && { CHANCERY_OIDC_CONFIG: options.oidcConfig }),
+    ...(options.dev === true && { CHANCERY_DEV: 'true' }),
+  };
+  return readConfig(schema, settings, { prefix: 'CHANCERY_', known: Object.keys(schema.shape) });
+}

@@ -1,0 +1,249 @@
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { encodeHex, parsePem } from '#libs/encoding';
+import type { Log } from '#libs/nest';
+import { generateSigner, loadSigner } from '#libs/openssl';
+import { parseCertificatePem } from '#libs/x509';
+import { createAuthority } from '../../ca/src/authority.js';
+import { createTimestampAuthority } from '../../tsa/src/authority.js';
+
+/**
+ * What a data folder holds besides the database and the tiles:
+ *
+ *     keys/ca.pem             signs certificates              keys/ca-chain.pem   its chain, issuing certificate first
+ *     keys/ca-root.pem        signed ca-chain once; not needed to run: move it somewhere safe
+ *     keys/ct.pem             signs SCTs and the CT log's tree heads
+ *     keys/log.pem            signs the transparency log's checkpoints
+ *     keys/tsa.pem            signs timestamps                keys/tsa-chain.pem  its chain, signing certificate first
+ *     keys/tsa-root.pem       signed tsa-chain once; not needed to run
+ *     instance.json           who this instance is, with the fingerprint of each of these; written last
+ */
+export interface Instance {
+  readonly createdAt: Date;
+  readonly origins: { readonly log: string; readonly ct: string };
+  readonly keys: {
+    readonly ca: string;
+    readonly caChain: string;
+    readonly ct: string;
+    readonly log: string;
+    readonly tsa: string;
+    readonly tsaChain: string;
+  };
+}
+
+/** Files whose public half clients already trust: changing one is a different instance. */
+const pinned = {
+  ca: 'ca.pem',
+  caChain: 'ca-chain.pem',
+  ct: 'ct.pem',
+  log: 'log.pem',
+  tsa: 'tsa.pem',
+  tsaChain: 'tsa-chain.pem',
+} as const;
+type PinnedFile = keyof typeof pinned;
+
+interface Manifest {
+  readonly version: 1;
+  readonly createdAt: string;
+  readonly origins: { readonly log: string; readonly ct: string };
+  readonly fingerprints: Readonly<Record<PinnedFile, string>>;
+}
+
+export type InstanceErrorCode =
+  'INSTANCE_KEY_MISSING' | 'INSTANCE_KEY_FOREIGN' | 'INSTANCE_INCOMPLETE' | 'INSTANCE_UNREADABLE';
+
+export class InstanceError extends Error {
+  constructor(
+    readonly code: InstanceErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Is there nothing here yet but what the lock made? Then the instance may be created. */
+export function isEmptyFolder(folder: string): boolean {
+  return !existsSync(folder) || readdirSync(folder).every((name) => name === 'lock' || name.startsWith('lock-'));
+}
+
+/**
+ * Makes the keys of a new instance in an empty folder, saying so. The manifest is `finish`ed by the caller once the database exists too:
+ * a crash before that leaves a folder that is refused, not one that half works.
+ */
+export async function createInstance(
+  folder: string,
+  options: { url: URL; organization: string; now: () => Date; log: Log },
+): Promise<{ instance: Instance; finish: () => Promise<void> }> {
+  const { log } = options;
+  const keysFolder = join(folder, 'keys');
+  await mkdir(keysFolder, { recursive: true, mode: 0o700 });
+  // Whole seconds: certificates know no finer, and nothing signed here may be older than its key.
+  const createdAt = new Date(Math.floor(options.now().getTime() / 1000) * 1000);
+
+  log.warn('THIS FOLDER IS EMPTY: making the keys of a new instance', { folder });
+  const ca = await createAuthority({
+    organization: options.organization,
+    commonName: `${options.organization} CA`,
+    now: createdAt,
+    keyType: 'P-256',
+  });
+  const tsa = await createTimestampAuthority({
+    organization: options.organization,
+    commonName: `${options.organization} TSA`,
+    now: createdAt,
+  });
+  const files = {
+    ca: ca.keyPem,
+    caChain: ca.chainPem,
+    ct: generateSigner('P-256').exportPkcs8Pem(),
+    log: generateSigner('ed25519').exportPkcs8Pem(),
+    tsa: tsa.keyPem,
+    tsaChain: tsa.chainPem,
+  } as const satisfies Record<PinnedFile, string>;
+  for (const [role, text] of Object.entries(files)) {
+    await writeDurably(join(keysFolder, pinned[role as PinnedFile]), text, 0o600);
+  }
+  await writeDurably(join(keysFolder, 'ca-root.pem'), ca.rootKeyPem, 0o600);
+  await writeDurably(join(keysFolder, 'tsa-root.pem'), tsa.rootKeyPem, 0o600);
+
+  const fingerprints = Object.fromEntries(
+    Object.entries(files).map(([role, text]) => [role, fingerprint(role as PinnedFile, text)]),
+  ) as Record<PinnedFile, string>;
+  for (const role of ['ca', 'ct', 'log', 'tsa'] as const) {
+    log.warn('new key', { role, file: `keys/${pinned[role]}`, fingerprint: fingerprints[role] });
+  }
+  log.warn('keys/ca-root.pem and keys/tsa-root.pem are not needed to run: move them to a safe place', {});
+
+  const manifest: Manifest = {
+    version: 1,
+    createdAt: createdAt.toISOString(),
+    // A name for ever. No port: clients take the host of the base URL without it (sigstore-go: pkg/verify/tlog.go).
+    origins: { log: options.url.hostname, ct: `${options.url.host}/ct` },
+    fingerprints,
+  };
+  return {
+    instance: { createdAt, origins: manifest.origins, keys: files },
+    finish: () => writeDurably(join(folder, 'instance.json'), `${JSON.stringify(manifest, undefined, 2)}\n`, 0o600),
+  };
+}
+
+/**
+ * Reads an instance that was made before, and refuses one whose keys are not the ones it was made with.
+ * @throws InstanceError
+ */
+export async function loadInstance(folder: string): Promise<Instance> {
+  const manifestFile = join(folder, 'instance.json');
+  if (!existsSync(manifestFile)) {
+    throw new InstanceError(
+      'INSTANCE_INCOMPLETE',
+      `Cannot use the data folder ${folder}: it is not empty, but has no instance.json; if its creation was interrupted, remove it and start again`,
+    );
+  }
+  const manifest = parseManifest(await readFile(manifestFile, 'utf8'));
+  const read = async (role: PinnedFile): Promise<string> => {
+    const file = join(folder, 'keys', pinned[role]);
+    let text: string;
+    try {
+      text = await readFile(file, 'utf8');
+    } catch (cause) {
+      throw new InstanceError(
+        'INSTANCE_KEY_MISSING',
+        `Cannot read keys/${pinned[role]}: restore it from a backup; a new key would make everything signed so far worthless`,
+        { cause },
+      );
+    }
+    const found = fingerprint(role, text);
+    const expected = manifest.fingerprints[role];
+    if (found !== expected) {
+      throw new InstanceError(
+        'INSTANCE_KEY_FOREIGN',
+        `Cannot use keys/${pinned[role]}: it is not the one this instance was made with (fingerprint ${found}, expected ${expected})`,
+      );
+    }
+    return text;
+  };
+  return {
+    createdAt: new Date(manifest.createdAt),
+    origins: manifest.origins,
+    keys: {
+      ca: await read('ca'),
+      caChain: await read('caChain'),
+      ct: await read('ct'),
+      log: await read('log'),
+      tsa: await read('tsa'),
+      tsaChain: await read('tsaChain'),
+    },
+  };
+}
+
+/** The development issuer's key: worth nothing, kept only so that tokens outlive a restart. */
+export async function loadOrCreateDevKey(folder: string): Promise<string> {
+  const file = join(folder, 'keys', 'dev-oidc.pem');
+  if (existsSync(file)) return readFile(file, 'utf8');
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  await writeDurably(file, pem, 0o600);
+  return pem;
+}
+
+/** SHA-256 of what clients know of the file: the public key, or the certificates. Hex. */
+function fingerprint(role: PinnedFile, text: string): string {
+  const hash = createHash('sha256');
+  try {
+    if (role === 'caChain' || role === 'tsaChain') for (const { der } of parseCertificatePem(text)) hash.update(der);
+    else hash.update(loadSigner(text).publicKey.spki);
+  } catch (cause) {
+    const labels = /-----BEGIN/.test(text) ? parsePem(text).map(({ label }) => label) : [];
+    throw new InstanceError(
+      'INSTANCE_UNREADABLE',
+      `Cannot read keys/${pinned[role]}: expected ${role.endsWith('Chain') ? 'certificates' : 'a private key'} in PEM, found ${labels.join(', ') || 'something else'}`,
+      { cause },
+    );
+  }
+  return encodeHex(hash.digest());
+}
+
+function parseManifest(text: string): Manifest {
+  const unreadable = (cause?: unknown): InstanceError =>
+    new InstanceError('INSTANCE_UNREADABLE', 'Cannot read instance.json: restore it from a backup', { cause });
+  let manifest: Partial<Manifest>;
+  try {
+    manifest = JSON.parse(text) as Partial<Manifest>;
+  } catch (cause) {
+    throw unreadable(cause);
+  }
+  const { version, createdAt, origins, fingerprints } = manifest;
+  const complete =
+    version === 1 &&
+    createdAt !== undefined &&
+    !Number.isNaN(Date.parse(createdAt)) &&
+    typeof origins?.log === 'string' &&
+    typeof origins.ct === 'string' &&
+    fingerprints !== undefined &&
+    Object.keys(pinned).every((role) => typeof fingerprints[role as PinnedFile] === 'string');
+  if (!complete) throw unreadable();
+  return { version, createdAt, origins, fingerprints };
+}
+
+/** Temporary file, fsync, rename, fsync of the folder: after a power cut there is the whole file or none. */
+async function writeDurably(file: string, text: string, mode: number): Promise<void> {
+  const temporary = `${file}.tmp`;
+  const handle = await open(temporary, 'w', mode);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await chmod(temporary, mode);
+  await rename(temporary, file);
+  const parent = await open(join(file, '..'), 'r');
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}

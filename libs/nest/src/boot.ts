@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { DynamicModule, Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { describe, type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
+import type { Log } from './log.js';
+
+export interface BootOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** How each family of paths words its errors; the first that owns a path answers. */
+  readonly shapes: readonly ErrorShape[];
+  /** Largest request body, bytes. */
+  readonly bodyLimit: number;
+  readonly log: Log;
+}
+
+/**
+ * Boots a Nest application on Fastify and listens. Every body arrives in the controllers as raw bytes, whatever its
+ * Content-Type says: the formats we serve are strict about bytes and, as upstream, indifferent to that header.
+ */
+export async function bootHttp(module: Type | DynamicModule, options: BootOptions): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({
+    bodyLimit: options.bodyLimit,
+    // A header from outside names the request only if it is short and printable; it ends up in our log.
+    genReqId: (request: IncomingMessage) => {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
+    },
+    // `close` must not wait for clients that keep an idle connection.
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
+    requestTimeout: 60_000,
+    // A path that cannot even be decoded never reaches Nest.
+    frameworkErrors: (_error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+      sendAnswer(reply, plainAnswer(400, 'request could not be read'));
+    },
+    disableRequestLogging: true,
+  });
+  const fastify = adapter.getInstance();
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  fastify.addHook('onSend', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+
+  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+    bodyParser: false,
+    logger: ['error', 'fatal'],
+    abortOnError: false,
+  });
+  app.enableCors({
+    origin: '*',
+    methods: ['GET', 'POST', 'HEAD'],
+    allowedHeaders: ['accept', 'content-type', 'x-requested-with'],
+  });
+  app.useGlobalFilters(errorFilter(options));
+  await app.listen(options.port, options.host);
+  return app;
+}
+
+/**
+ * Serves until SIGTERM or SIGINT, then stops in order: no new connections, requests in flight are answered, then `close` (which waits for
+ * the batch being written). Resolves when all of that is done, so that the process can end with exit code 0. A second signal does not cut it short.
+ */
+export async function serveUntilSignal(
+  app: { close(): Promise<void> },
+  log: Log,
+  close: () => Promise<void>,
+): Promise<void> {
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.on('SIGTERM', resolve);
+    process.on('SIGINT', resolve);
+  });
+  log.info('stopping', { signal });
+  await app.close();
+  await close();
+  log.info('stopped');
+}
