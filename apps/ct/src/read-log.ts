@@ -56,7 +56,7 @@ export class ReadCtLog {
     this.#needSize(second);
     if (first === second) return { consistency: [] };
     const proof = await this.options.tree.proveConsistency(first, second);
-    return { consistency: proof.map(encodeBase64) };
+    return { consistency: proof.hashes.map(encodeBase64) };
   }
 
   /** §4.5 */
@@ -68,7 +68,7 @@ export class ReadCtLog {
     const index = size > tree.head().size ? undefined : await tree.findIndex(hash);
     if (index === undefined || index >= size) throw new CtError('CT_NOT_FOUND', 'no such leaf in a tree of this size');
     const proof = await tree.proveInclusion(index, size);
-    return { leaf_index: Number(index), audit_path: proof.map(encodeBase64) };
+    return { leaf_index: Number(index), audit_path: proof.hashes.map(encodeBase64) };
   }
 
   /** §4.6. `full`: the range was served as (possibly) cut, so the answer never changes. */
@@ -99,7 +99,7 @@ export class ReadCtLog {
     const [record] = await tree.readRecords(index, index + 1n);
     if (record === undefined) throw new Error(`Entry ${index} of the tree cannot be read`);
     const proof = await tree.proveInclusion(index, size);
-    return { ...(await this.#entry(parseTileLeaf(record))), audit_path: proof.map(encodeBase64) };
+    return { ...(await this.#entry(parseTileLeaf(record))), audit_path: proof.hashes.map(encodeBase64) };
   }
 
   /** The log's description as CT log lists have it. */

@@ -21,7 +21,7 @@ export class StaticCtController {
     return this.log.description();
   }
 
-  @Get('tile/*path')
+  @Get('tile/*')
   @Header('content-type', 'application/octet-stream')
   @Header('cache-control', immutable)
   async tile(@Req() request: FastifyRequest): Promise<Uint8Array> {

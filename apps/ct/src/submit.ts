@@ -34,7 +34,6 @@ export interface SubmitOptions {
   readonly roots: AcceptedRoots;
   readonly signer: Signer;
   readonly crypto: CryptoPort;
-  readonly now: () => Date;
   /** Where issuer certificates lie, under `issuer/<fingerprint>`. */
   readonly issuers: ObjectStore;
 }
@@ -55,7 +54,7 @@ export class SubmitChain {
 
   /** `chain`: DER, the certificate first. @throws CtError, TlogError */
   async addChain(kind: 'x509' | 'precert', chain: readonly Uint8Array[]): Promise<AddChainResponse> {
-    const { crypto, tree, signer, now } = this.options;
+    const { crypto, tree, signer } = this.options;
 
     // 1. Only certificates of our roots: a log that takes anything is soon full of anything.
     const certificates = chain.map(parseSubmitted);
@@ -69,15 +68,15 @@ export class SubmitChain {
     const fingerprints = issuers.map(({ der }) => crypto.hash('sha256', der));
     await this.#storeIssuers(issuers, fingerprints);
 
-    // 3. What is logged. The timestamp is taken once and serves leaf and SCT; the index is known only while sequencing.
+    // 3. What is logged. Index and time come with the batch: the time is that of the tree head, which never runs backwards, so no
+    //    head is ever older than an entry it covers.
     const entry: TileLeaf['entry'] =
       kind === 'x509'
         ? { kind, certificate: submitted.der }
         : { kind, issuerKeyHash: crypto.hash('sha256', issuers[0].spki), tbs: preTbs(submitted) };
-    const timestampMs = BigInt(now().getTime());
     const receipt = await tree.add({
       identity: crypto.hash('sha256', submitted.der),
-      encode: (index) =>
+      encode: (index, timestampMs) =>
         encodeTileLeaf({
           timestampMs,
           entry,

@@ -1,6 +1,13 @@
 import { encodeTlogEntry } from '#libs/bundle';
-import { parsePublicKey, type PublicKey, type SignatureAlgorithm } from '#libs/crypto';
-import { canonicalizeEntry, EntryError, parseCreateEntryRequest, verifyEntry } from '#libs/entry';
+import { type CryptoPort, parsePublicKey, type PublicKey, type SignatureAlgorithm } from '#libs/crypto';
+import {
+  canonicalizeEntry,
+  EntryError,
+  parseCreateEntryRequest,
+  type Verifier,
+  type VerifyDigest,
+  verifyEntry,
+} from '#libs/entry';
 import { leafHash, type Sha256 } from '#libs/merkle';
 import type { Tree } from '#libs/tlog';
 import { parseCertificate } from '#libs/x509';
@@ -11,14 +18,10 @@ export interface AppendOptions {
   /** How trust material names this log: 32 bytes. */
   readonly logId: Uint8Array;
   readonly sha256: Sha256;
-  readonly verifyDigest: (
-    key: PublicKey,
-    scheme: SignatureAlgorithm['scheme'],
-    digest: Uint8Array,
-    signature: Uint8Array,
-  ) => boolean | Promise<boolean>;
-  /** Which signature algorithms clients may use; undefined for all that Rekor v2 has. */
-  readonly algorithms: readonly string[] | undefined;
+  readonly hash: CryptoPort['hash'];
+  readonly verifyDigest: VerifyDigest;
+  /** Which signature algorithms clients may use. */
+  readonly algorithms: readonly SignatureAlgorithm[];
   /** Whether `dsse` 0.0.2 entries are taken: one released client still sends them. */
   readonly acceptDsse: boolean;
   /** What a repeated entry gets: the receipt of the first one, or 409. */
@@ -38,19 +41,16 @@ export class AppendEntry {
     const { tree, sha256 } = this.options;
 
     // 1. What is to be logged, in the one form that is hashed. Nothing of the request survives but what this keeps.
-    const request = parseCreateEntryRequest(parseBody(body));
+    const request = parseCreateEntryRequest(parseBody(body), { algorithms: this.options.algorithms });
     if (request.kind === 'dsse' && !this.options.acceptDsse) {
-      throw new EntryError('ENTRY_TYPE', 'Cannot log the entry: dsse entries are not accepted here');
+      throw new EntryError('ENTRY_TYPE', 'Cannot accept entry: dsse entries are not taken here');
     }
-    await verifyEntry(request, {
-      publicKeyOf: (verifier) =>
-        'publicKey' in verifier
-          ? parsePublicKey(verifier.publicKey)
-          : parseCertificate(verifier.x509Certificate).publicKey,
+    const entry = await verifyEntry(request, {
+      publicKeyOf,
       verifyDigest: this.options.verifyDigest,
-      ...(this.options.algorithms && { algorithms: this.options.algorithms }),
+      hash: this.options.hash,
     });
-    const canonicalizedBody = canonicalizeEntry(request);
+    const canonicalizedBody = canonicalizeEntry(entry);
 
     // 2. The whole leaf hash identifies the entry: the same bytes again find the earlier index. From here on a crash either
     //    leaves no trace or leaves the entry in the tree; the client that retries gets the same receipt.
@@ -66,7 +66,7 @@ export class AppendEntry {
         {
           logIndex: receipt.index,
           logId: this.options.logId,
-          kind: request.kind === 'dsse' ? 'dsse' : 'hashedrekord',
+          kind: entry.kind,
           version: '0.0.2',
           inclusionProof: {
             logIndex: receipt.index,
@@ -81,6 +81,12 @@ export class AppendEntry {
       ),
     );
   }
+}
+
+function publicKeyOf(verifier: Verifier): PublicKey {
+  return 'publicKey' in verifier
+    ? parsePublicKey(verifier.publicKey)
+    : parseCertificate(verifier.x509Certificate).publicKey;
 }
 
 function parseBody(body: Uint8Array | undefined): unknown {

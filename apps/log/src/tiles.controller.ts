@@ -14,7 +14,7 @@ export class TilesController {
     return this.tiles.checkpoint();
   }
 
-  @Get('tile/*path')
+  @Get('tile/*')
   @Header('content-type', 'application/octet-stream')
   @Header('cache-control', 'public, max-age=604800, immutable')
   tile(@Req() request: FastifyRequest): Promise<Uint8Array> {

@@ -4,7 +4,7 @@ import type { DynamicModule, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { describe, type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
+import { type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
 import type { Log } from './log.js';
 
 export interface BootOptions {
@@ -38,7 +38,6 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
     frameworkErrors: (_error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
       sendAnswer(reply, plainAnswer(400, 'request could not be read'));
     },
-    disableRequestLogging: true,
   });
   const fastify = adapter.getInstance();
   fastify.removeAllContentTypeParsers();

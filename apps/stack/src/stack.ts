@@ -1,0 +1,340 @@
+import { createPrivateKey, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { entryAlgorithms } from '#libs/entry';
+import {
+  createTokenVerifier,
+  type IssuerConfig,
+  type IssuerKind,
+  issuerKinds,
+  parseFulcioConfig,
+} from '#libs/identity';
+import { bootHttp, ConfigError, type Log } from '#libs/nest';
+import { ed25519NoteSigner, ed25519NoteVerifier, rfc6962NoteSigner, rfc6962NoteVerifier } from '#libs/note';
+import { loadSigner, opensslCrypto, sha256, verifyDigestAsync } from '#libs/openssl';
+import { entriesFormat, folderObjects, lockFolder, openSqlStore, openTree, type SqlStore, type Tree } from '#libs/tlog';
+import { CaModule } from '../../ca/src/app.module.js';
+import { loadAuthority } from '../../ca/src/authority.js';
+import { clientAlgorithms, defaultClientAlgorithms } from '../../ca/src/client-key.js';
+import { CaError, caShape } from '../../ca/src/errors.js';
+import { IssueCertificate } from '../../ca/src/issue.js';
+import { CtModule } from '../../ct/src/app.module.js';
+import { ctShape } from '../../ct/src/errors.js';
+import { ctFormat } from '../../ct/src/format.js';
+import { ReadCtLog } from '../../ct/src/read-log.js';
+import { AcceptedRoots } from '../../ct/src/roots.js';
+import { SubmitChain } from '../../ct/src/submit.js';
+import { AppendEntry } from '../../log/src/append.js';
+import { LogModule } from '../../log/src/app.module.js';
+import { logShape } from '../../log/src/errors.js';
+import { ReadTiles } from '../../log/src/read-tiles.js';
+import { TrustModule } from '../../trust/src/app.module.js';
+import { type InstanceKeys, makeSigningConfig, makeTrustedRoot } from '../../trust/src/documents.js';
+import { trustShape } from '../../trust/src/errors.js';
+import { TrustDocuments } from '../../trust/src/trust.controller.js';
+import { TsaModule } from '../../tsa/src/app.module.js';
+import { loadTimestampAuthority } from '../../tsa/src/authority.js';
+import { tsaShape } from '../../tsa/src/errors.js';
+import { defaultPolicy, IssueTimestamp } from '../../tsa/src/issue.js';
+import { StackModule } from './app.module.js';
+import type { StackConfig } from './config.js';
+import { DevOidc, devOidcShape } from './dev-oidc.js';
+import { createInstance, type Instance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
+
+const codeSigning = '1.3.6.1.5.5.7.3.3';
+const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
+
+/** A stack that serves. `close` answers what is in flight, finishes the batch being written, and frees the folder. */
+export interface RunningStack {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts every service on one port over one data folder, which is created if it is empty.
+ * @throws ConfigError, InstanceError, TlogError with the reason why it must not start
+ */
+export async function startStack(config: StackConfig, log: Log, now: () => Date): Promise<RunningStack> {
+  const url = baseUrl(config);
+  if (config.CHANCERY_DEV && !loopback.has(config.CHANCERY_HOST)) {
+    throw new ConfigError([
+      `CHANCERY_DEV: the development issuer must not be reachable from outside, but the host is ${config.CHANCERY_HOST}`,
+    ]);
+  }
+  const issuers = await readIssuers(config);
+  const folder = resolve(config.CHANCERY_DATA);
+
+  // Resources are freed in the opposite order, also when a later step refuses.
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    // 1. This process alone works on the folder, before anything in it is read.
+    const lock = await lockFolder(folder);
+    closers.push(() => lock.release());
+
+    // 2. Who we are: made now in an empty folder, or as it was made. A crash between here and the end of `finish` leaves a folder that is refused.
+    const create = isEmptyFolder(folder);
+    const { instance, finish } = create
+      ? await createInstance(folder, { url: new URL(url), organization: config.CHANCERY_ORGANIZATION, now, log })
+      : { instance: await loadInstance(folder), finish: undefined };
+    const parts = await loadParts(instance, now());
+
+    // 3. The trees. Opening verifies what is stored, and refuses a database that is older than what was published.
+    const store = await openSqlStore({ file: join(folder, 'chancery.db'), create });
+    closers.push(() => store.close());
+    const trees = await openTrees({ folder, store, instance, parts, create, now, log });
+    closers.push(async () => {
+      await Promise.all([trees.log.close(), trees.ct.close()]);
+    });
+    await finish?.();
+
+    // 4. The services, each with its own key, and the documents that name exactly these keys.
+    const devUrl = `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc`;
+    const devOidc = config.CHANCERY_DEV
+      ? new DevOidc({
+          issuer: devUrl,
+          privateKey: createPrivateKey(await loadOrCreateDevKey(folder)),
+          now,
+          randomBytes,
+        })
+      : undefined;
+    const services = composeServices({
+      config,
+      url,
+      folder,
+      instance,
+      parts,
+      trees,
+      issuers: devOidc ? [...issuers, devIssuer(devUrl)] : issuers,
+      oidcUrls: [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devOidc ? [devUrl] : [])],
+      now,
+    });
+
+    // 5. Only now does anyone get in.
+    const app = await bootHttp(StackModule.register(services, devOidc), {
+      host: config.CHANCERY_HOST,
+      port: config.CHANCERY_PORT,
+      shapes: [logShape, caShape, tsaShape, ctShape, trustShape, ...(devOidc ? [devOidcShape] : [])],
+      bodyLimit: 1 << 22,
+      log,
+    });
+    closers.push(() => app.close());
+    if (devOidc)
+      log.warn('DEVELOPMENT ISSUER IS ON: anyone on this machine gets a token for any identity', { issuer: devUrl });
+    log.info('serving', { url, folder, logSize: trees.log.head().size, ctSize: trees.ct.head().size });
+    return { url, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type Parts = Awaited<ReturnType<typeof loadParts>>;
+interface Trees {
+  readonly log: Tree;
+  readonly ct: Tree;
+}
+
+async function loadParts(instance: Instance, now: Date) {
+  const { keys } = instance;
+  return {
+    ca: await loadAuthority({ keyPem: keys.ca, chainPem: keys.caChain }, now, opensslCrypto),
+    tsa: await loadTimestampAuthority({ keyPem: keys.tsa, chainPem: keys.tsaChain }, now, opensslCrypto),
+    ct: loadSigner(keys.ct),
+    log: loadSigner(keys.log),
+  };
+}
+
+async function openTrees(options: {
+  folder: string;
+  store: SqlStore;
+  instance: Instance;
+  parts: Parts;
+  create: boolean;
+  now: () => Date;
+  log: Log;
+}): Promise<Trees> {
+  const { store, instance, parts, create, log } = options;
+  const common = {
+    store,
+    objects: folderObjects(join(options.folder, 'tiles')),
+    create,
+    now: () => options.now().getTime(),
+    report: (error: Error) => log.error('log storage', { error: error.message }),
+  };
+  const { hash } = opensslCrypto;
+  const { log: logOrigin, ct: ctOrigin } = instance.origins;
+  const logSigner = ed25519NoteSigner(logOrigin, parts.log, hash);
+  return {
+    log: await openTree({
+      ...common,
+      name: 'log',
+      origin: logOrigin,
+      format: entriesFormat,
+      signers: () => [logSigner],
+      verifier: ed25519NoteVerifier(logOrigin, parts.log.publicKey, opensslCrypto),
+    }),
+    ct: await openTree({
+      ...common,
+      name: 'ct',
+      origin: ctOrigin,
+      format: ctFormat,
+      signers: (timestampMs) => [rfc6962NoteSigner(ctOrigin, parts.ct, hash, { timestampMs: () => timestampMs })],
+      verifier: rfc6962NoteVerifier(ctOrigin, parts.ct.publicKey, opensslCrypto),
+    }),
+  };
+}
+
+function composeServices(options: {
+  config: StackConfig;
+  url: string;
+  folder: string;
+  instance: Instance;
+  parts: Parts;
+  trees: Trees;
+  issuers: readonly IssuerConfig[];
+  oidcUrls: readonly string[];
+  now: () => Date;
+}) {
+  const { config, url, parts, trees, now } = options;
+  const issuerFiles = folderObjects(join(options.folder, 'tiles', 'ct'));
+  const root = parts.ca.chain.at(-1);
+  if (root === undefined) throw new Error('The CA has no certificates');
+  const roots = new AcceptedRoots([root], { crypto: opensslCrypto, extendedKeyUsages: [codeSigning] });
+  const submit = new SubmitChain({
+    tree: trees.ct,
+    roots,
+    signer: parts.ct,
+    crypto: opensslCrypto,
+    issuers: issuerFiles,
+  });
+  const logSigner = ed25519NoteSigner(options.instance.origins.log, parts.log, opensslCrypto.hash);
+  const keys: InstanceKeys = {
+    url,
+    since: options.instance.createdAt,
+    ca: parts.ca.chain,
+    ct: parts.ct.publicKey,
+    ctLogId: submit.logId,
+    log: { publicKey: parts.log.publicKey, origin: options.instance.origins.log, logId: logSigner.logId },
+    tsa: parts.tsa.chain,
+    oidcIssuers: options.oidcUrls,
+  };
+  return [
+    CaModule.register(
+      new IssueCertificate({
+        authority: parts.ca,
+        tokens: createTokenVerifier({ issuers: options.issuers, kinds: { ...issuerKinds, dev: devKind }, fetch, now }),
+        ctLog: {
+          // The same flow as over HTTP, without the way there and back.
+          addPreChain: (chain) =>
+            submit.addChain('precert', chain).catch((cause: unknown) => {
+              throw new CaError('CA_LOG', 'Cannot submit precertificate: the CT log refused', { cause });
+            }),
+        },
+        ctLogKey: parts.ct.publicKey,
+        permitted: clientAlgorithms(defaultClientAlgorithms),
+        crypto: opensslCrypto,
+        now,
+      }),
+    ),
+    CtModule.register({
+      submit,
+      read: new ReadCtLog({
+        tree: trees.ct,
+        roots,
+        issuers: issuerFiles,
+        logId: submit.logId,
+        spki: parts.ct.publicKey.spki,
+        url: `${url}/ct`,
+      }),
+    }),
+    LogModule.register({
+      append: new AppendEntry({
+        tree: trees.log,
+        logId: logSigner.logId,
+        sha256,
+        hash: opensslCrypto.hash,
+        verifyDigest: verifyDigestAsync,
+        algorithms: entryAlgorithms,
+        acceptDsse: config.CHANCERY_LOG_DSSE,
+        duplicates: config.CHANCERY_LOG_DUPLICATES,
+      }),
+      tiles: new ReadTiles(trees.log),
+    }),
+    TsaModule.register(
+      new IssueTimestamp({
+        authority: parts.tsa,
+        crypto: opensslCrypto,
+        now,
+        acceptedPolicies: [defaultPolicy],
+        includeChain: false,
+        successStatus: 200,
+      }),
+    ),
+    TrustModule.register(new TrustDocuments(makeTrustedRoot(keys), makeSigningConfig(keys))),
+  ];
+}
+
+/**
+ * The two documents of an instance that need not be running: `chancery trust export --data`.
+ * @throws InstanceError
+ */
+export async function exportTrust(
+  config: StackConfig,
+  now: () => Date,
+): Promise<{ trustedRoot: string; signingConfig: string }> {
+  const instance = await loadInstance(resolve(config.CHANCERY_DATA));
+  const parts = await loadParts(instance, now());
+  const issuers = config.CHANCERY_OIDC_CONFIG === undefined ? [] : await readIssuers(config);
+  const keys: InstanceKeys = {
+    url: baseUrl(config),
+    since: instance.createdAt,
+    ca: parts.ca.chain,
+    ct: parts.ct.publicKey,
+    ctLogId: sha256(parts.ct.publicKey.spki),
+    log: {
+      publicKey: parts.log.publicKey,
+      origin: instance.origins.log,
+      logId: ed25519NoteSigner(instance.origins.log, parts.log, opensslCrypto.hash).logId,
+    },
+    tsa: parts.tsa.chain,
+    oidcIssuers: issuers.map(({ issuerUrl }) => issuerUrl),
+  };
+  return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys) };
+}
+
+/** The development issuer gives tokens of both shapes: with an e-mail address, and like GitHub's. */
+const devKind: IssuerKind = {
+  challengeClaim: 'sub',
+  fields: [],
+  principal: (token, issuer) => {
+    const shape = 'job_workflow_ref' in token.claims ? 'github-workflow' : 'email';
+    const kind = issuerKinds[shape];
+    if (kind === undefined) throw new Error(`There is no issuer kind ${shape}`);
+    return kind.principal(token, issuer);
+  },
+};
+
+function devIssuer(url: string): IssuerConfig {
+  return { issuerUrl: url, clientId: 'sigstore', type: 'dev', wildcard: false };
+}
+
+async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> {
+  const file = config.CHANCERY_OIDC_CONFIG;
+  if (file !== undefined) return [...parseFulcioConfig(await readFile(file, 'utf8'))];
+  if (config.CHANCERY_DEV) return [];
+  throw new ConfigError([
+    'CHANCERY_OIDC_CONFIG: nobody could get a certificate; name a file with the issuers of identity tokens (--oidc-config), or try things out with --dev',
+  ]);
+}
+
+function baseUrl(config: StackConfig): string {
+  const given = config.CHANCERY_URL?.replace(/\/+$/, '');
+  return given ?? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}`;
+}
+
+function hostInUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
