@@ -4,6 +4,7 @@ import { createHash, generateKeyPairSync, sign as cryptoSign, webcrypto } from '
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import 'reflect-metadata';
 import * as peculiar from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseTrustedRoot } from '#libs/trust';

@@ -9,8 +9,7 @@ export async function runStack(options: StackOptions = {}): Promise<void> {
   const config = readStackConfig(options);
   const format = config.CHANCERY_LOG_FORMAT ?? (process.stderr.isTTY ? 'text' : 'json');
   const log = createLog({ format, now, write: (line) => process.stderr.write(line) });
-  const stack = await startStack(config, log, now);
-  await serveUntilSignal(stack, log, async () => undefined);
+  await serveUntilSignal(() => startStack(config, log, now), log);
 }
 
 /** The trusted root and signing config of a data folder. @throws ConfigError, InstanceError */

@@ -14,12 +14,14 @@ const signingConfig = await readFile(config.CHANCERY_TRUST_SIGNING_CONFIG_FILE, 
 parseTrustedRoot(trustedRoot);
 parseSigningConfig(signingConfig);
 
-const app = await bootHttp(TrustModule.register(new TrustDocuments(trustedRoot, signingConfig)), {
-  host: config.CHANCERY_TRUST_HOST,
-  port: config.CHANCERY_TRUST_PORT,
-  shapes: [trustShape],
-  bodyLimit: 1024,
-  log,
-});
-log.info('trust documents listening', { url: await app.getUrl() });
-await serveUntilSignal(app, log, async () => undefined);
+await serveUntilSignal(async () => {
+  const app = await bootHttp(TrustModule.register(new TrustDocuments(trustedRoot, signingConfig)), {
+    host: config.CHANCERY_TRUST_HOST,
+    port: config.CHANCERY_TRUST_PORT,
+    shapes: [trustShape],
+    bodyLimit: 1024,
+    log,
+  });
+  log.info('trust documents listening', { url: await app.getUrl() });
+  return app;
+}, log);

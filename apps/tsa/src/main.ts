@@ -26,12 +26,14 @@ const flow = new IssueTimestamp({
   includeChain: config.CHANCERY_TSA_INCLUDE_CHAIN,
   successStatus: config.CHANCERY_TSA_HTTP_201 ? 201 : 200,
 });
-const app = await bootHttp(TsaModule.register(flow), {
-  host: config.CHANCERY_TSA_HOST,
-  port: config.CHANCERY_TSA_PORT,
-  shapes: [tsaShape],
-  bodyLimit: 1 << 20,
-  log,
-});
-log.info('timestamp authority listening', { url: await app.getUrl() });
-await serveUntilSignal(app, log, async () => undefined);
+await serveUntilSignal(async () => {
+  const app = await bootHttp(TsaModule.register(flow), {
+    host: config.CHANCERY_TSA_HOST,
+    port: config.CHANCERY_TSA_PORT,
+    shapes: [tsaShape],
+    bodyLimit: 1 << 20,
+    log,
+  });
+  log.info('timestamp authority listening', { url: await app.getUrl() });
+  return app;
+}, log);

@@ -62,20 +62,17 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
 }
 
 /**
- * Serves until SIGTERM or SIGINT, then stops in order: no new connections, requests in flight are answered, then `close` (which waits for
- * the batch being written). Resolves when all of that is done, so that the process can end with exit code 0. A second signal does not cut it short.
+ * Starts a server and lets it serve until SIGTERM or SIGINT, then stops it in order: no new connections, requests in flight are answered, the batch being
+ * written is finished. Resolves when all of that is done, so that the process can end with exit code 0. A signal that comes while it starts is not lost,
+ * a second one does not cut the stop short.
  */
-export async function serveUntilSignal(
-  app: { close(): Promise<void> },
-  log: Log,
-  close: () => Promise<void>,
-): Promise<void> {
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+export async function serveUntilSignal(start: () => Promise<{ close(): Promise<void> }>, log: Log): Promise<void> {
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.on('SIGTERM', resolve);
     process.on('SIGINT', resolve);
   });
-  log.info('stopping', { signal });
-  await app.close();
-  await close();
+  const server = await start();
+  log.info('stopping', { signal: await signalled });
+  await server.close();
   log.info('stopped');
 }

@@ -5,8 +5,7 @@
  * Not here: anything about certificates, logs or proofs. Apps import this lib; libs never do.
  *
  * ```ts
- * const app = await bootHttp(StackModule.register(parts), { host, port, shapes: [caShape, logShape], bodyLimit, log });
- * await serveUntilSignal(app, log, () => parts.close());
+ * await serveUntilSignal(() => bootHttp(CaModule.register(flow), { host, port, shapes: [caShape], bodyLimit, log }), log);
  * ```
  */
 export {

@@ -1,0 +1,85 @@
+import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { encodePem } from '#libs/encoding';
+import { loadSigner, opensslCrypto } from '#libs/openssl';
+import { encodeTimestampRequest } from '#libs/timestamp';
+import { encodeFulcioExtensions, parseCertificatePem, prepareCertificate } from '#libs/x509';
+import { createAuthority } from '../../apps/ca/src/authority.js';
+import { wireRequest } from './load.js';
+
+const json = 'application/json';
+
+/** Log entries as clients send them: each with a key and a certificate of its own. */
+export async function entryRequests(count: number): Promise<Buffer[]> {
+  const now = new Date(Math.floor(Date.now() / 1000) * 1000);
+  const authority = await createAuthority({ organization: 'bench', commonName: 'bench', now });
+  const issuer = parseCertificatePem(authority.chainPem)[0];
+  if (issuer === undefined) throw new Error('No certificate');
+  const caSigner = loadSigner(authority.keyPem);
+  return Array.from({ length: count }, () => {
+    const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const artifact = randomBytes(32);
+    const serial = randomBytes(20);
+    serial[0] = (serial[0] ?? 0) & 0x7f;
+    const prepared = prepareCertificate(
+      {
+        issuer,
+        serial,
+        notBefore: now,
+        notAfter: new Date(now.getTime() + 600_000),
+        spki: new Uint8Array(keys.publicKey.export({ type: 'spki', format: 'der' })),
+        san: { kind: 'email', value: 'bench@example.com' },
+        extensions: encodeFulcioExtensions({ issuer: 'https://issuer.example.com', subject: 'bench@example.com' }),
+        signatureScheme: caSigner.scheme,
+      },
+      opensslCrypto.hash,
+    );
+    const body = {
+      hashedRekordRequestV002: {
+        digest: createHash('sha256').update(artifact).digest('base64'),
+        signature: {
+          content: sign('sha256', artifact, keys.privateKey).toString('base64'),
+          verifier: {
+            // The log reads the key out of it and checks nothing else: a precertificate has all that it needs.
+            x509Certificate: { rawBytes: Buffer.from(prepared.signPrecertificate(caSigner)).toString('base64') },
+            keyDetails: 'PKIX_ECDSA_P256_SHA_256',
+          },
+        },
+      },
+    };
+    return wireRequest({ path: '/api/v2/log/entries', body: Buffer.from(JSON.stringify(body)), contentType: json });
+  });
+}
+
+/** Certificate requests with one token, each for a key of its own. */
+export async function certificateRequests(count: number, url: string): Promise<Buffer[]> {
+  const email = 'bench@example.com';
+  const response = await fetch(`${url}/dev/oidc/token`, { method: 'POST', body: JSON.stringify({ email }) });
+  const { id_token: token } = (await response.json()) as { id_token: string };
+  return Array.from({ length: count }, () => {
+    const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const body = {
+      credentials: { oidcIdentityToken: token },
+      publicKeyRequest: {
+        publicKey: {
+          algorithm: 'ECDSA',
+          content: encodePem('PUBLIC KEY', keys.publicKey.export({ type: 'spki', format: 'der' })),
+        },
+        proofOfPossession: sign('sha256', Buffer.from(email), keys.privateKey).toString('base64'),
+      },
+    };
+    return wireRequest({ path: '/api/v2/signingCert', body: Buffer.from(JSON.stringify(body)), contentType: json });
+  });
+}
+
+export function timestampRequests(count: number): Buffer[] {
+  return Array.from({ length: count }, () =>
+    wireRequest({
+      path: '/api/v1/timestamp',
+      body: encodeTimestampRequest({
+        imprint: { hash: 'sha256', digest: new Uint8Array(randomBytes(32)) },
+        certReq: true,
+      }),
+      contentType: 'application/timestamp-query',
+    }),
+  );
+}
