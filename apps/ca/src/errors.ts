@@ -1,0 +1,136 @@
+import type { CryptoErrorCode } from '#libs/crypto';
+import { CryptoError } from '#libs/crypto';
+import { IdentityError, type IdentityErrorCode } from '#libs/identity';
+import { type Answer, type ErrorShape, gatewayShape, type GrpcCode, grpcAnswer } from '#libs/nest';
+import { X509Error, type X509ErrorCode } from '#libs/x509';
+
+export type CaErrorCode =
+  | 'CA_REQUEST'
+  | 'CA_KEY_MISSING'
+  | 'CA_PROOF'
+  | 'CA_CSR_MALFORMED'
+  | 'CA_CSR_ALGORITHM'
+  | 'CA_ALGORITHM_NOT_PERMITTED'
+  | 'CA_IDENTITY_NOT_EMBEDDABLE'
+  | 'CA_LOG'
+  | 'CA_BACKEND';
+
+/**
+ * What the flow itself refuses or cannot do. `shown`: what a client may read beside the code's own text; only words of
+ * ours, never of a library.
+ */
+export class CaError extends Error {
+  override readonly name = 'CaError';
+  readonly shown: string | undefined;
+
+  constructor(
+    readonly code: CaErrorCode,
+    message: string,
+    options: ErrorOptions & { shown?: string } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : {});
+    this.shown = options.shown;
+  }
+}
+
+interface Row {
+  readonly code: GrpcCode;
+  /** Exactly what Fulcio says (pkg/server/error.go): clients show it to people, and some tests compare it. */
+  readonly message: string;
+}
+
+// Codes of google.rpc: 3 is INVALID_ARGUMENT and becomes 400, 13 is INTERNAL and becomes 500. Fulcio has no 401 or 403.
+const token: Row = { code: 3, message: 'There was an error processing the identity token' };
+const keyUnreadable: Row = { code: 3, message: 'The public key supplied in the request could not be parsed' };
+const keyInsecure: Row = { code: 3, message: 'The public key supplied in the request is insecure' };
+const proofWrong: Row = { code: 3, message: 'The signature supplied in the request could not be verified' };
+const csrUnreadable: Row = { code: 3, message: 'The certificate signing request could not be parsed' };
+const logFailed: Row = { code: 13, message: 'Error entering certificate in CTL' };
+const backendFailed: Row = { code: 13, message: 'error communicating with CA backend' };
+
+/** What went wrong inside → what is said outside. One row a code: a new code in a lib does not compile until it has an answer here. */
+const rows = {
+  IDENTITY_TOKEN_MISSING: token,
+  IDENTITY_TOKEN_TOO_LARGE: token,
+  IDENTITY_TOKEN_MALFORMED: token,
+  IDENTITY_ISSUER_UNKNOWN: token,
+  IDENTITY_DISCOVERY: token,
+  IDENTITY_JWKS: token,
+  IDENTITY_ALGORITHM: token,
+  IDENTITY_KEY_UNKNOWN: token,
+  IDENTITY_SIGNATURE: token,
+  IDENTITY_AUDIENCE: token,
+  IDENTITY_EXPIRED: token,
+  IDENTITY_NOT_YET_VALID: token,
+  IDENTITY_CLAIM: token,
+  IDENTITY_EMAIL_UNVERIFIED: token,
+  IDENTITY_CONFIG: { code: 13, message: 'error loading fulcio configuration' },
+
+  CRYPTO_KEY_MALFORMED: keyUnreadable,
+  CRYPTO_KEY_UNSUPPORTED: keyInsecure,
+  CRYPTO_KEY_WEAK: keyInsecure,
+  CRYPTO_KEY_ENCRYPTED: backendFailed,
+  CRYPTO_SIGNATURE_MALFORMED: proofWrong,
+  CRYPTO_SCHEME: proofWrong,
+
+  X509_CSR_MALFORMED: csrUnreadable,
+  X509_CSR_ALGORITHM: proofWrong,
+  // A request is the only thing from outside that is read here: its key is of a kind that is not certified.
+  X509_UNSUPPORTED: keyInsecure,
+  X509_MALFORMED: backendFailed,
+  X509_PROFILE: backendFailed,
+  X509_POISON: backendFailed,
+  X509_LEAF_USAGE: backendFailed,
+  X509_CHAIN_NO_PATH: backendFailed,
+  X509_CHAIN_EXPIRED: backendFailed,
+  X509_CHAIN_NOT_CA: backendFailed,
+  X509_CHAIN_PATH_LENGTH: backendFailed,
+  X509_CHAIN_USAGE: backendFailed,
+  X509_CHAIN_SIGNATURE: backendFailed,
+  X509_CHAIN_EXTENSION: backendFailed,
+  X509_CHAIN_LIMIT: backendFailed,
+  X509_SCT_MALFORMED: logFailed,
+  X509_SCT_INVALID: logFailed,
+  X509_CT_MALFORMED: logFailed,
+
+  CA_REQUEST: { code: 3, message: 'request could not be read' },
+  CA_KEY_MISSING: keyUnreadable,
+  CA_PROOF: proofWrong,
+  CA_CSR_MALFORMED: csrUnreadable,
+  CA_CSR_ALGORITHM: { code: 3, message: 'unrecognized signature algorithm' },
+  CA_ALGORITHM_NOT_PERMITTED: { code: 3, message: 'signing algorithm not permitted' },
+  CA_IDENTITY_NOT_EMBEDDABLE: { code: 3, message: 'the identity cannot be embedded in a certificate' },
+  CA_LOG: logFailed,
+  CA_BACKEND: backendFailed,
+} as const satisfies Record<CaErrorCode | IdentityErrorCode | CryptoErrorCode | X509ErrorCode, Row>;
+
+function answerCaError(error: unknown): Answer | undefined {
+  if (error instanceof CaError) {
+    const { code, message } = rows[error.code];
+    return grpcAnswer(code, error.shown === undefined ? message : `${message}: ${error.shown}`);
+  }
+  if (error instanceof IdentityError || error instanceof CryptoError || error instanceof X509Error) {
+    const { code, message } = rows[error.code];
+    return grpcAnswer(code, message);
+  }
+  return undefined;
+}
+
+const methods: Readonly<Record<string, readonly string[]>> = {
+  '/api/v2/signingCert': ['POST'],
+  '/api/v2/trustBundle': ['GET', 'HEAD'],
+  '/api/v2/configuration': ['GET', 'HEAD'],
+  '/api/v1/signingCert': ['POST'],
+  '/api/v1/rootCert': ['GET', 'HEAD'],
+};
+
+/** How this app words errors, at its own paths and what lies under them. */
+export const caShape: ErrorShape = gatewayShape({
+  owns: (path) => /^\/api\/v[12]\/(signingCert|trustBundle|configuration|rootCert)/.test(path),
+  methods: (path) => (Object.hasOwn(methods, path) ? methods[path] : undefined),
+  answer: answerCaError,
+  tooLargeStatus: 400,
+});
+
+/** The same at every other path, for a server that has no other app. */
+export const lastResortShape: ErrorShape = { ...caShape, owns: () => true };

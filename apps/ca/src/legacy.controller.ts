@@ -1,0 +1,27 @@
+import { Body, Controller, Get, Header, Headers, HttpCode, Inject, Post } from '@nestjs/common';
+import { IssueCertificate } from './issue.js';
+import { encodeLegacyResponse, encodeRootCertificates, parseLegacyRequest } from './wire.js';
+
+const pemChain = 'application/pem-certificate-chain';
+
+/** Fulcio's v1 API, which older clients speak. No `SCT` header: the SCT is in the certificate. */
+@Controller('api/v1')
+export class LegacyController {
+  constructor(@Inject(IssueCertificate) private readonly flow: IssueCertificate) {}
+
+  @Post('signingCert')
+  @HttpCode(201)
+  @Header('content-type', pemChain)
+  async issue(
+    @Body() body: Uint8Array | undefined,
+    @Headers('authorization') authorization: string | undefined,
+  ): Promise<string> {
+    return encodeLegacyResponse(await this.flow.issue(parseLegacyRequest(body, authorization)));
+  }
+
+  @Get('rootCert')
+  @Header('content-type', pemChain)
+  rootCert(): string {
+    return encodeRootCertificates(this.flow.chain);
+  }
+}
