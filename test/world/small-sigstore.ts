@@ -11,44 +11,34 @@ import { pae, IN_TOTO_PAYLOAD_TYPE, type Bundle, type BundleContent, type TlogEn
 import { algorithmForKey, type CryptoPort, type HashAlgorithm, type Signer } from '#libs/crypto';
 import {
   canonicalizeJson,
-  concatBytes,
-  derBitString,
   derBoolean,
-  derElement,
-  derExplicit,
-  derInteger,
   derOctetString,
   derOid,
   derSequence,
-  derTag,
-  derTime,
   encodeBase64,
   encodeHex,
-  encodePem,
   encodeUtf8,
 } from '#libs/encoding';
-import { canonicalizeEntry } from '#libs/entry';
 import { CompactRange, leafHash, proveInclusion } from '#libs/merkle';
 import { ecdsaNoteSigner, ed25519NoteSigner, encodeCheckpoint, signNote, type NoteSigner } from '#libs/note';
 import { generateSigner, opensslCrypto } from '#libs/openssl';
 import { issueTimestamp } from '#libs/timestamp';
 import type { TrustedRoot } from '#libs/trust';
 import {
-  encodeAlgorithm,
   encodeFulcioExtensions,
   encodeName,
   encodeSct,
   encodeSctList,
-  encodeSubjectAltName,
   ctHash,
   ctSignature,
   keyIdentifier,
   merkleTreeLeaf,
   oid,
-  parseCertificate,
   type Certificate,
   type SubjectAltName,
 } from '#libs/x509';
+import { authorityKeyId, encodeNames, extension, sealCertificate, tbsCertificate } from './certificate-writer.js';
+import { body2, bodyDsse1, bodyHashedRekord1, type Logged } from './entry-bodies.js';
 
 const hash: CryptoPort['hash'] = (algorithm, data) => opensslCrypto.hash(algorithm, data);
 const sha256 = (data: Uint8Array) => hash('sha256', data);
@@ -125,13 +115,14 @@ export class SmallSigstore {
   }
 
   trustedRoot(): TrustedRoot {
-    const validFor = { start: new Date('2026-01-01T00:00:00Z') };
+    // One object each, so that a test can end the validity of one of them.
+    const validFor = () => ({ start: new Date('2026-01-01T00:00:00Z') });
     const log = (baseUrl: string, signer: Signer, logId: Uint8Array, operator: string) => ({
       baseUrl,
       hashAlgorithm: 'sha256' as const,
       publicKey: signer.publicKey,
       keyDetails: algorithmForKey(signer.publicKey).keyDetails,
-      validFor,
+      validFor: validFor(),
       logId,
       operator,
     });
@@ -145,7 +136,7 @@ export class SmallSigstore {
           subject: {},
           uri: `https://ca.${this.name}.test`,
           certChain: [this.intermediate.certificate, this.root.certificate],
-          validFor,
+          validFor: validFor(),
         },
       ],
       ctlogs: [log(`https://ct.${this.name}.test`, this.ctLog, sha256(this.ctLog.publicKey.spki), `ct.${this.name}`)],
@@ -154,7 +145,7 @@ export class SmallSigstore {
           subject: {},
           uri: `https://tsa.${this.name}.test`,
           certChain: [this.tsa.certificate, this.tsaRoot.certificate],
-          validFor,
+          validFor: validFor(),
           operator: `tsa.${this.name}`,
         },
       ],
@@ -165,13 +156,12 @@ export class SmallSigstore {
   issue(options: IssueOptions = {}): Holder {
     const { san = SAN, issuer = ISSUER, signer = generateSigner(), by = this.intermediate } = options;
     const sans = typeof san === 'string' ? [{ kind: 'email', value: san } as const] : san;
-    const names = sans.length === 1 && sans[0] ? encodeSubjectAltName(sans[0]) : manyNames(sans);
     const extensions = [
       extension(oid.keyUsage, true, options.keyUsage ?? Uint8Array.of(0x03, 0x02, 0x07, 0x80)),
       extension(oid.extendedKeyUsage, false, derSequence(derOid(options.extendedKeyUsage ?? oid.codeSigning))),
       ...(options.ca ? [extension(oid.basicConstraints, true, derSequence(derBoolean(true)))] : []),
       extension(oid.authorityKeyIdentifier, false, authorityKeyId(by.certificate.spki)),
-      ...(sans.length === 0 ? [] : [extension(oid.subjectAltName, true, names)]),
+      ...(sans.length === 0 ? [] : [extension(oid.subjectAltName, true, encodeNames(sans))]),
       ...(issuer === null ? [] : encodeFulcioExtensions({ issuer })).map(({ oid: type, critical, value }) =>
         extension(type, critical, value),
       ),
@@ -388,11 +378,7 @@ export class SmallSigstore {
   }
 
   /** Logs and stamps. */
-  bundle(
-    content: BundleContent,
-    logged: { digest: Uint8Array; algorithm: HashAlgorithm; signature: Uint8Array; payload?: Uint8Array },
-    options: SignOptions = {},
-  ): Bundle {
+  bundle(content: BundleContent, logged: Logged & { payload?: Uint8Array }, options: SignOptions = {}): Bundle {
     const holder = this.#holderOf(options);
     const { log = 'v2', at = this.now } = options;
     const entry =
@@ -420,126 +406,4 @@ export class SmallSigstore {
     // Once issued it is kept in the options, so that signing and logging see one certificate.
     return (options.holder ??= this.issue());
   }
-}
-
-type Logged = { digest: Uint8Array; algorithm: HashAlgorithm; signature: Uint8Array };
-type Verifiable = { signer: Signer; certificate?: Certificate };
-
-/** A body of Rekor v2. */
-export function body2({ digest, signature }: Logged, { signer, certificate }: Verifiable): Uint8Array {
-  const { publicKey } = signer;
-  // For a log an Ed25519 key means the pre-hashed form.
-  const keyDetails = publicKey.kind === 'ed25519' ? 'PKIX_ED25519_PH' : algorithmForKey(publicKey).keyDetails;
-  return canonicalizeEntry({
-    kind: 'hashedrekord',
-    digest,
-    signature,
-    keyDetails,
-    verifier: certificate === undefined ? { publicKey: publicKey.spki } : { x509Certificate: certificate.der },
-  });
-}
-
-/** A hashedrekord of Rekor v1: hex, and base64 of PEM. */
-export function bodyHashedRekord1({ digest, algorithm, signature }: Logged, by: Verifiable): Uint8Array {
-  return encodeUtf8(
-    canonicalizeJson({
-      apiVersion: '0.0.1',
-      kind: 'hashedrekord',
-      spec: {
-        data: { hash: { algorithm, value: encodeHex(digest) } },
-        signature: { content: encodeBase64(signature), publicKey: { content: pemOf(by) } },
-      },
-    }),
-  );
-}
-
-/** A dsse of Rekor v1. */
-export function bodyDsse1({ signature, payload }: Logged & { payload: Uint8Array }, by: Verifiable): Uint8Array {
-  return encodeUtf8(
-    canonicalizeJson({
-      apiVersion: '0.0.1',
-      kind: 'dsse',
-      spec: {
-        envelopeHash: { algorithm: 'sha256', value: '00'.repeat(32) },
-        payloadHash: { algorithm: 'sha256', value: encodeHex(sha256(payload)) },
-        signatures: [{ signature: encodeBase64(signature), verifier: pemOf(by) }],
-      },
-    }),
-  );
-}
-
-/** An intoto of Rekor v1, whose signature is base64 twice. */
-export function bodyIntoto2({ signature, payload }: Logged & { payload: Uint8Array }, by: Verifiable): Uint8Array {
-  const sig = encodeBase64(encodeUtf8(encodeBase64(signature)));
-  return encodeUtf8(
-    canonicalizeJson({
-      apiVersion: '0.0.2',
-      kind: 'intoto',
-      spec: {
-        content: {
-          envelope: { payloadType: IN_TOTO_PAYLOAD_TYPE, signatures: [{ publicKey: pemOf(by), sig }] },
-          hash: { algorithm: 'sha256', value: '00'.repeat(32) },
-          payloadHash: { algorithm: 'sha256', value: encodeHex(sha256(payload)) },
-        },
-      },
-    }),
-  );
-}
-
-function pemOf({ signer, certificate }: Verifiable): string {
-  const pem =
-    certificate === undefined
-      ? encodePem('PUBLIC KEY', signer.publicKey.spki)
-      : encodePem('CERTIFICATE', certificate.der);
-  return encodeBase64(encodeUtf8(pem));
-}
-
-/** Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING } */
-export function extension(type: string, critical: boolean, value: Uint8Array): Uint8Array {
-  return derSequence(derOid(type), ...(critical ? [derBoolean(true)] : []), derOctetString(value));
-}
-
-/** AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] KeyIdentifier OPTIONAL, … } */
-function authorityKeyId(spki: Uint8Array): Uint8Array {
-  return derSequence(derElement(derTag.contextPrimitive(0), keyIdentifier(spki, hash)));
-}
-
-/** GeneralNames of several; each encoder writes a SEQUENCE of one, of which the element is taken. */
-function manyNames(sans: readonly SubjectAltName[]): Uint8Array {
-  return derSequence(...sans.map((san) => encodeSubjectAltName(san).slice(2)));
-}
-
-interface Tbs {
-  serial: bigint;
-  by: Signer;
-  issuerName: Uint8Array;
-  subject: Uint8Array;
-  signer: Signer;
-  notBefore: Date;
-  notAfter: Date;
-  extensions: Uint8Array[];
-}
-
-/** TBSCertificate (RFC 5280 §4.1), whatever it says: no lint stands in the way of a wrong answer. */
-function tbsCertificate(tbs: Tbs): Uint8Array {
-  return derSequence(
-    derExplicit(0, derInteger(2n)),
-    derInteger(tbs.serial),
-    algorithmOf(tbs.by),
-    tbs.issuerName,
-    derSequence(derTime(tbs.notBefore), derTime(tbs.notAfter)),
-    tbs.subject,
-    tbs.signer.publicKey.spki,
-    derExplicit(3, derSequence(concatBytes(...tbs.extensions))),
-  );
-}
-
-function sealCertificate(tbs: Uint8Array, by: Signer): Certificate {
-  return parseCertificate(derSequence(tbs, algorithmOf(by), derBitString(by.sign(tbs))));
-}
-
-function algorithmOf(signer: Signer): Uint8Array {
-  const algorithm = encodeAlgorithm(signer.scheme);
-  if (algorithm === undefined) throw new Error(`no certificate can be signed with ${signer.scheme.kind}`);
-  return algorithm;
 }

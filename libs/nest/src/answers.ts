@@ -93,9 +93,12 @@ export function errorFilter(options: { shapes: readonly ErrorShape[]; log: Log }
       const known = shape.answer(error, request.id) ?? answerHttpError(error, request.method, path, shape);
       const answer = known ?? shape.internal(request.id);
       const fields = { requestId: request.id, method: request.method, path, status: answer.status };
-      if (answer.status >= 500) options.log.error('request failed', { ...fields, error: describe(error) });
-      else if (!(error instanceof HttpException))
+      // A path or method that nobody serves is no event: scanners ask for thousands.
+      if (known === undefined || (answer.status >= 500 && !(error instanceof HttpException))) {
+        options.log.error('request failed', { ...fields, error: describe(error) });
+      } else if (!(error instanceof HttpException)) {
         options.log.warn('request refused', { ...fields, error: describe(error) });
+      }
       sendAnswer(http.getResponse<FastifyReply>(), answer);
     }
   }
@@ -138,7 +141,8 @@ export function sendAnswer(reply: FastifyReply, answer: Answer): void {
     .code(answer.status)
     .headers(answer.headers ?? {})
     .header('content-type', answer.contentType)
-    .send(answer.body);
+    // Bytes, because Fastify adds a charset to the type of a string.
+    .send(Buffer.from(answer.body));
 }
 
 export function pathOf(url: string): string {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { DynamicModule, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
 import type { Log } from './log.js';
 
@@ -34,6 +35,9 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
     requestTimeout: 60_000,
+    // Room for the largest token that is read at all, in a header; what is larger than this gets no further than Node's parser.
+    http: { maxHeaderSize: 32 * 1024 },
+    clientErrorHandler: refuseConnection,
     // A path that cannot even be decoded never reaches Nest.
     frameworkErrors: (_error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
       sendAnswer(reply, plainAnswer(400, 'request could not be read'));
@@ -59,6 +63,13 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
   app.useGlobalFilters(errorFilter(options));
   await app.listen(options.port, options.host);
   return app;
+}
+
+/** What is not even HTTP: answered in a line, and the connection closed. */
+function refuseConnection(error: ConnectionError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /**
