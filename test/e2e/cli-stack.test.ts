@@ -243,7 +243,14 @@ describe('after the server has stopped', () => {
 
   it('never ends with 0 when it crashes, and prints no stack', async () => {
     const preload = at('crash.mjs');
-    await writeFile(preload, `setImmediate(() => void Promise.reject(new Error('boom')));`);
+    await writeFile(
+      preload,
+      `const { write } = process.stdout;
+       process.stdout.write = function (...given) {
+         void Promise.reject(new Error('boom'));
+         return write.apply(this, given);
+       };`,
+    );
     const { exit, err } = await runNode(['--import', preload, chanceryPath, ...verify]);
     expect(exit).toBe(70);
     expect(err).toContain('Unexpected error: boom');

@@ -105,9 +105,12 @@ describe('sigstore-js', () => {
     stockVerify(bundle, artifact, san);
     const report = await ourVerify(bundle, san);
     expect(report.ok).toBe(true);
-    expect(report.signer?.extensions).toMatchObject({
-      sourceRepositoryUri: 'https://github.com/octo-org/octo-repo',
-      runInvocationUri: 'https://github.com/octo-org/octo-repo/actions/runs/12345678901/attempts/2',
+    expect(report.signer).toMatchObject({
+      kind: 'certificate',
+      extensions: {
+        sourceRepositoryUri: 'https://github.com/octo-org/octo-repo',
+        runInvocationUri: 'https://github.com/octo-org/octo-repo/actions/runs/12345678901/attempts/2',
+      },
     });
   });
 
