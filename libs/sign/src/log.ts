@@ -1,16 +1,18 @@
 import { parseTlogEntry, type TlogEntry } from '#libs/bundle';
 import { encodeBase64, equalBytes } from '#libs/encoding';
-import { canonicalizeEntry, type HashedRekord } from '#libs/entry';
+import { canonicalizeEntry, type DsseEntry, type Entry, type HashedRekord, type Verifier } from '#libs/entry';
 import { leafHash, verifyInclusion } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { SignError } from './error.js';
-import { callService, joinUrl, parseJsonResponse, type HttpOptions } from './http.js';
+import { callService, joinUrl, parseJsonResponse, type HttpOptions, type ServiceResponse } from './http.js';
 import { createLogReader, readCheckpoint, type LogTrust } from './log-reader.js';
 
 export interface LogRequest extends LogTrust {
   /** Base URL of a log with Rekor's API v2. */
   url: string;
   entry: HashedRekord;
+  /** The envelope that was signed, if it was one: the entry's digest is then that of its pre-authentication encoding. */
+  envelope?: { payloadType: string; payload: Uint8Array };
 }
 
 const MAX_RESPONSE_BYTES = 10 * 1000 * 1000;
@@ -19,37 +21,66 @@ const MAX_RESPONSE_BYTES = 10 * 1000 * 1000;
  * Submits an entry, and verifies the answer: the body is what was sent, the proof leads to the root of the checkpoint, and, with a trusted root,
  * the checkpoint is signed by a log in it.
  *
+ * An envelope is offered as `dsse` 0.0.2 first. Newer logs take a `hashedrekord` over its encoding instead and refuse the former with 400; but the
+ * released verifier of sigstore-js (4.x) compares such an entry with the hash of the payload, and can check only the former.
+ *
  * @throws SignError `SIGN_LOG_*`, `SIGN_RESPONSE_MALFORMED`, and those of `callService`
  * @see Rekor's v2 log specification, CreateEntry
  */
 export async function logEntry(request: LogRequest, http: HttpOptions): Promise<TlogEntry> {
-  const { entry } = request;
-  const verifier =
-    'publicKey' in entry.verifier
-      ? { publicKey: { rawBytes: encodeBase64(entry.verifier.publicKey) } }
-      : { x509Certificate: { rawBytes: encodeBase64(entry.verifier.x509Certificate) } };
-  const response = await callService(
+  const { entry, envelope } = request;
+  const signature = { content: encodeBase64(entry.signature) };
+  const verifier = { ...encodeVerifier(entry.verifier), keyDetails: entry.keyDetails };
+  if (envelope !== undefined) {
+    const dsse: DsseEntry = {
+      kind: 'dsse',
+      payloadHash: sha256(envelope.payload),
+      signatures: [{ signature: entry.signature, keyDetails: entry.keyDetails, verifier: entry.verifier }],
+    };
+    const { payloadType } = envelope;
+    const proposed = {
+      envelope: { payload: encodeBase64(envelope.payload), payloadType, signatures: [{ sig: signature.content }] },
+      verifiers: [verifier],
+    };
+    const response = await submit({ dsseRequestV002: proposed }, request.url, [400, 409], http);
+    if (response.status !== 400) return readAnswer(response, dsse, request, http);
+  }
+  const proposed = { digest: encodeBase64(entry.digest), signature: { ...signature, verifier } };
+  const response = await submit({ hashedRekordRequestV002: proposed }, request.url, [409], http);
+  return readAnswer(response, entry, request, http);
+}
+
+function encodeVerifier(verifier: Verifier): object {
+  return 'publicKey' in verifier
+    ? { publicKey: { rawBytes: encodeBase64(verifier.publicKey) } }
+    : { x509Certificate: { rawBytes: encodeBase64(verifier.x509Certificate) } };
+}
+
+function submit(body: object, url: string, accept: number[], http: HttpOptions): Promise<ServiceResponse> {
+  return callService(
     {
       service: 'transparency log',
-      url: joinUrl(request.url, '/api/v2/log/entries'),
+      url: joinUrl(url, '/api/v2/log/entries'),
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        hashedRekordRequestV002: {
-          digest: encodeBase64(entry.digest),
-          signature: {
-            content: encodeBase64(entry.signature),
-            verifier: { ...verifier, keyDetails: entry.keyDetails },
-          },
-        },
-      }),
+      body: JSON.stringify(body),
       maxBytes: MAX_RESPONSE_BYTES,
-      accept: [409],
+      accept,
     },
     http,
   );
+}
+
+async function readAnswer(
+  response: ServiceResponse,
+  entry: Entry,
+  request: LogRequest,
+  http: HttpOptions,
+): Promise<TlogEntry> {
   const body = canonicalizeEntry(entry);
-  if (response.status === 409) return readDuplicate(response.headers.get('x-log-index'), body, request, http);
+  if (response.status === 409) {
+    return readDuplicate(response.headers.get('x-log-index'), { kind: entry.kind, body }, request, http);
+  }
   let answer: TlogEntry;
   try {
     answer = parseTlogEntry(parseJsonResponse('transparency log', response));
@@ -120,7 +151,7 @@ async function verifyLogged(answer: TlogEntry, body: Uint8Array, trust: LogTrust
  */
 async function readDuplicate(
   index: string | null,
-  body: Uint8Array,
+  { kind, body }: { kind: Entry['kind']; body: Uint8Array },
   request: LogRequest,
   http: HttpOptions,
 ): Promise<TlogEntry> {
@@ -147,7 +178,7 @@ async function readDuplicate(
   const answer: TlogEntry = {
     logIndex,
     logId: head.signedBy.logId,
-    kind: 'hashedrekord',
+    kind,
     version: '0.0.2',
     inclusionProof: { logIndex, treeSize: head.size, rootHash: head.rootHash, hashes, checkpoint: head.note },
     canonicalizedBody: logged,

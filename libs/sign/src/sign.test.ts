@@ -94,6 +94,14 @@ describe('sign()', () => {
     expect(world.entries).toHaveLength(0);
   });
 
+  it('logs an envelope as dsse where the log takes that, which sigstore-js 4 can verify', async () => {
+    world.logTakesDsse = true;
+    const bundle = await sign({ kind: 'statement', bytes: statement }, options);
+    expect(bundle.tlogEntries[0]).toMatchObject({ kind: 'dsse', version: '0.0.2' });
+    const [body] = world.entries;
+    expect(JSON.stringify(parseJson(body ?? ''))).toContain(encodeBase64(sha256(statement)));
+  });
+
   it('puts the exact bytes of a statement into a DSSE envelope, and logs the hash of its PAE', async () => {
     const bundle = await sign({ kind: 'statement', bytes: statement }, options);
     if (bundle.content.kind !== 'dsse') throw new Error('no envelope');

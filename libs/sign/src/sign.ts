@@ -106,7 +106,16 @@ async function signOne(artifact: Artifact, { key, certificate }: Credential, opt
   const tlogEntries: TlogEntry[] = [];
   for (const url of services.logs) {
     tlogEntries.push(
-      await logEntry({ url, entry, nowMs: options.now(), ...(trustedRoot && { trustedRoot }) }, options),
+      await logEntry(
+        {
+          url,
+          entry,
+          ...(content.kind === 'dsse' && { envelope: content.envelope }),
+          nowMs: options.now(),
+          ...(trustedRoot && { trustedRoot }),
+        },
+        options,
+      ),
     );
   }
   // 5. All a verifier needs, beside the artifact and the trusted root.

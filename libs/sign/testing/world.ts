@@ -18,7 +18,7 @@ import {
   parsePem,
   parseUtf8,
 } from '#libs/encoding';
-import { canonicalizeEntry, parseCreateEntryRequest, verifyEntry, type HashedRekord } from '#libs/entry';
+import { canonicalizeEntry, parseCreateEntryRequest, verifyEntry } from '#libs/entry';
 import {
   CompactRange,
   encodeEntryBundle,
@@ -77,6 +77,8 @@ export interface World {
   checkpoint(): string;
   /** Seconds that a certificate is valid. */
   certificateSeconds: number;
+  /** Whether the log takes `dsse` 0.0.2 entries, as it did before it refused them. */
+  logTakesDsse: boolean;
   /** Issue certificates that no CT log has seen. */
   withoutSct: boolean;
   /** Asked before each request; an answer goes out instead of the real one. */
@@ -200,8 +202,11 @@ export function createWorld({ host = 'sign.example' }: { host?: string } = {}): 
     );
 
   const log = async (call: Call): Promise<Response> => {
-    const entry = parseCreateEntryRequest(parseJson(call.body)) as HashedRekord;
-    await verifyEntry(entry, {
+    const request = parseCreateEntryRequest(parseJson(call.body));
+    if (request.kind === 'dsse' && !world.logTakesDsse) {
+      return jsonResponse({ code: 3, message: 'invalid type, must be hashedrekord', details: [] }, 400);
+    }
+    const entry = await verifyEntry(request, {
       publicKeyOf: (verifier) =>
         'publicKey' in verifier
           ? parsePublicKey(verifier.publicKey)
@@ -214,7 +219,7 @@ export function createWorld({ host = 'sign.example' }: { host?: string } = {}): 
     const answer: TlogEntry = {
       logIndex,
       logId: logSigner.logId,
-      kind: 'hashedrekord',
+      kind: entry.kind,
       version: '0.0.2',
       inclusionProof: {
         logIndex,
@@ -278,6 +283,7 @@ export function createWorld({ host = 'sign.example' }: { host?: string } = {}): 
     append,
     checkpoint,
     certificateSeconds: 600,
+    logTakesDsse: false,
     withoutSct: false,
     before: () => undefined,
     after: (_, response) => response,
