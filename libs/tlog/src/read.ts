@@ -1,0 +1,105 @@
+import {
+  encodeTilePath,
+  HASH_LENGTH,
+  MerkleError,
+  type NodeId,
+  TILE_WIDTH,
+  tileOfSize,
+  tilesForNodes,
+} from '#libs/merkle';
+import { sha256 } from '#libs/openssl';
+import { corrupt } from './errors.js';
+import { NodeReader, TileNodes } from './nodes.js';
+import { selectRecords, selectTile } from './rows.js';
+import { fullTiles, type Snapshot } from './snapshot.js';
+import { objectPath, type TreeState } from './state.js';
+
+// Rows leave the database only after the object that replaces them is durable. So whoever finds no row finds the
+// object, and never has to look twice.
+
+/**
+ * A full tile, from memory, the database or the object store.
+ * @throws TlogError `TLOG_CORRUPT` if it is gone or no tile
+ */
+export async function readFullTile(tree: TreeState, level: number, index: bigint): Promise<TileNodes> {
+  const cached = tree.tiles.get(level, index);
+  if (cached !== undefined) return cached;
+  const isObject = index < tree.durableBundles >> BigInt(8 * level);
+  const row = isObject ? undefined : await selectTile(tree.store.read, tree.id, level, index);
+  const nodes =
+    row?.hashes.length === TILE_WIDTH * HASH_LENGTH
+      ? new TileNodes(sha256, row.hashes)
+      : await readTileObject(tree, level, index);
+  tree.tiles.set(level, index, nodes);
+  return nodes;
+}
+
+/** @throws TlogError `TLOG_CORRUPT` */
+export async function readTileObject(tree: TreeState, level: number, index: bigint): Promise<TileNodes> {
+  const path = objectPath(tree, encodeTilePath({ level, index, width: TILE_WIDTH }));
+  const bytes = await tree.objects.get(path);
+  if (bytes === undefined) throw corrupt({ tree: tree.name, at: path }, 'is missing');
+  if (bytes.length !== TILE_WIDTH * HASH_LENGTH) {
+    throw corrupt(
+      { tree: tree.name, at: path },
+      `has ${bytes.length} bytes, not the ${TILE_WIDTH * HASH_LENGTH} of a full tile`,
+    );
+  }
+  return new TileNodes(sha256, bytes);
+}
+
+/** The tile at a place of the tree at `head`; the one at the end of a level is partial. */
+export async function readTileNodes(tree: TreeState, head: Snapshot, level: number, index: bigint): Promise<TileNodes> {
+  if (index < fullTiles(level, head.size)) return readFullTile(tree, level, index);
+  return new TileNodes(sha256, head.edge[level] ?? new Uint8Array(0));
+}
+
+/** The tiles that hold these perfect subtrees of the tree at `head`. */
+export async function loadNodes(tree: TreeState, head: Snapshot, nodes: readonly NodeId[]): Promise<NodeReader> {
+  const reader = new NodeReader();
+  for (const { level, index } of tilesForNodes(nodes, head.size)) {
+    reader.set(level, index, await readTileNodes(tree, head, level, index));
+  }
+  return reader;
+}
+
+/**
+ * The first `width` records of a bundle; the tree has to reach that far.
+ * @throws TlogError `TLOG_CORRUPT`
+ */
+export async function readBundleRecords(tree: TreeState, bundle: bigint, width: number): Promise<Uint8Array[]> {
+  const start = bundle * BigInt(TILE_WIDTH);
+  if (bundle >= tree.durableBundles) {
+    const rows = await selectRecords(tree.store.read, tree.id, start, start + BigInt(width));
+    if (rows.length === width) return rows;
+    // Filled and moved to the objects since `head` was read: else there is neither row nor object.
+    if (!(await tree.objects.has(objectPath(tree, tree.format.bundlePath(bundle, TILE_WIDTH))))) {
+      const at = `entry rows ${start} to ${start + BigInt(width) - 1n}`;
+      throw corrupt({ tree: tree.name, at }, `are ${rows.length}, not ${width}`);
+    }
+  }
+  return (await readBundleObject(tree, bundle)).slice(0, width);
+}
+
+/** @throws TlogError `TLOG_CORRUPT` */
+export async function readBundleObject(tree: TreeState, bundle: bigint): Promise<Uint8Array[]> {
+  const path = objectPath(tree, tree.format.bundlePath(bundle, TILE_WIDTH));
+  const bytes = await tree.objects.get(path);
+  if (bytes === undefined) throw corrupt({ tree: tree.name, at: path }, 'is missing');
+  try {
+    return tree.format.parseBundle(bytes, TILE_WIDTH);
+  } catch (error) {
+    throw corrupt({ tree: tree.name, at: path }, 'is not a full bundle', { cause: error });
+  }
+}
+
+/** How wide the tile or bundle at a place is in a tree of `size` entries; 0 if it is beyond. */
+export function widthAt(level: number, index: bigint, size: bigint): number {
+  if (index < 0n || level < 0 || level > 7) return 0;
+  try {
+    return tileOfSize(level, index, size).width;
+  } catch (error) {
+    if (error instanceof MerkleError && error.code === 'MERKLE_INDEX_RANGE') return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,308 @@
+import { TILE_WIDTH, type Tile } from '#libs/merkle';
+import { storeError, TlogError } from './errors.js';
+import { flushFull } from './flush.js';
+import { publishHead } from './head.js';
+import { openState } from './open.js';
+import { type ConsistencyProof, proveConsistency, proveInclusion, proveRecord, type Proof } from './prove.js';
+import { readBundleRecords, readTileNodes, widthAt } from './read.js';
+import { type Head, selectHead, selectIndexes } from './rows.js';
+import { checkBundle } from './scrub.js';
+import { type Addition, adoptHead, type Receipt, sequence, type Waiter } from './sequence.js';
+import { halt, type TreeParts, type TreeState } from './state.js';
+
+export interface TreeOptions extends TreeParts {
+  /** The tree may come into being now. */
+  create?: boolean;
+  /** Most additions that wait for a batch; beyond, `add` refuses with `TLOG_BUSY`. 4096. */
+  maxWaiting?: number;
+  /** Most additions of one batch. 512. */
+  maxBatch?: number;
+  /** The share of time that verifying stored objects may take while entries come in, 0 to 1. 0.01. */
+  scrubShare?: number;
+  /**
+   * Hears of failures that no caller waits for: objects that could not be stored yet, and stored bytes that are wrong.
+   */
+  report?: (error: TlogError) => void;
+}
+
+/**
+ * Opens a tree, and verifies what is stored before anything is signed on top of it.
+ * @throws TlogError `TLOG_MISSING`, `TLOG_KEY`, `TLOG_ROLLED_BACK`, `TLOG_CORRUPT`, `TLOG_STORE`
+ */
+export async function openTree(options: TreeOptions): Promise<Tree> {
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.name)) {
+    throw new TlogError('TLOG_RANGE', `Cannot open tree ${JSON.stringify(options.name)}: a name is of a-z, 0-9 and -`);
+  }
+  const { create = false, maxWaiting = 4096, maxBatch = 512, scrubShare = 0.01, report = () => {}, ...parts } = options;
+  const state = await openState(parts, create);
+  return new Tree(state, { maxWaiting, maxBatch, scrubShare, report });
+}
+
+/** A log at work: it appends, proves and reads. All of it is safe to call concurrently. */
+export class Tree {
+  readonly #state: TreeState;
+  readonly #limits: Required<Pick<TreeOptions, 'maxWaiting' | 'maxBatch' | 'scrubShare' | 'report'>>;
+  #waiting: Waiter[] = [];
+  #sequencing: Promise<void> | undefined;
+  /** The work on objects after the last batch. Never rejects. */
+  #background: Promise<void> = Promise.resolve();
+  #scrubCursor = 0n;
+  /** In the milliseconds of `performance.now()` */
+  #scrubNotBefore = 0;
+  #closed = false;
+
+  /** See `openTree`. */
+  constructor(
+    state: TreeState,
+    limits: Required<Pick<TreeOptions, 'maxWaiting' | 'maxBatch' | 'scrubShare' | 'report'>>,
+  ) {
+    this.#state = state;
+    this.#limits = limits;
+  }
+
+  get name(): string {
+    return this.#state.name;
+  }
+
+  get origin(): string {
+    return this.#state.origin;
+  }
+
+  /** Why the tree signs nothing any more, until it has been repaired and opened anew. */
+  get halted(): TlogError | undefined {
+    return this.#state.halted;
+  }
+
+  /** How many additions wait for the next batch. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /**
+   * Logs an entry, or finds the earlier one with this identity. Resolves when it is committed, published and proven:
+   * with what came in while the batch before was being written, so in milliseconds when the log is idle.
+   * @throws TlogError `TLOG_BUSY`, `TLOG_CLOSED`, `TLOG_RECORD`, `TLOG_STORE` (unknown whether it was stored: add it
+   * again), `TLOG_CORRUPT` and `TLOG_ROLLED_BACK` (the tree is halted); whatever `addition.encode` throws
+   */
+  async add(addition: Addition): Promise<Receipt> {
+    this.#checkOpen();
+    if (addition.identity.length !== 32) {
+      throw new TlogError(
+        'TLOG_RECORD',
+        `Cannot add entry: its identity has ${addition.identity.length} bytes, not 32`,
+      );
+    }
+    if (this.#waiting.length >= this.#limits.maxWaiting) {
+      throw new TlogError('TLOG_BUSY', `Cannot add entry: ${this.#waiting.length} are waiting already`);
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ addition, resolve, reject });
+      this.#sequencing ??= this.#sequence();
+    });
+  }
+
+  /** The newest published head. */
+  head(): Head {
+    const { size, rootHash, timestampMs, note } = this.#state.published;
+    return { size, rootHash, timestampMs, note };
+  }
+
+  /** The newest published checkpoint, a signed note. */
+  checkpoint(): string {
+    return this.#state.published.note;
+  }
+
+  /**
+   * Looks whether another process has appended, and makes its head ours. Only needed where several processes work on
+   * one database; `add` does it by itself.
+   * @throws TlogError as `add`
+   */
+  async refresh(): Promise<Head> {
+    await this.#guarded('read head', async (state) => {
+      const lock = await state.store.begin();
+      try {
+        const row = await selectHead(lock.query, state.id);
+        if (row === undefined) throw new TlogError('TLOG_MISSING', `Cannot read tree ${state.name}: its row is gone`);
+        if (row.head.note !== state.committed.note) await adoptHead(state, row);
+      } finally {
+        await lock.rollback();
+      }
+      const { committed } = state;
+      if (state.published.note === committed.note) return;
+      await publishHead(state);
+      state.published = committed;
+    });
+    return this.head();
+  }
+
+  /**
+   * The bytes of a tile of the published tree, at its full width or any smaller one. Undefined beyond the tree.
+   * @throws TlogError `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async readTile({ level, index, width }: Tile): Promise<Uint8Array | undefined> {
+    const head = this.#state.published;
+    if (!isWidth(width) || width > widthAt(level, index, head.size)) return undefined;
+    return this.#guarded('read tile', async (state) => {
+      const { bytes } = await readTileNodes(state, head, level, index);
+      return bytes.slice(0, width * 32);
+    });
+  }
+
+  /**
+   * The bytes of an entry bundle of the published tree, at its full width or any smaller one. Undefined beyond the
+   * tree.
+   * @throws TlogError `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async readBundle(index: bigint, width: number): Promise<Uint8Array | undefined> {
+    if (!isWidth(width) || width > widthAt(0, index, this.#state.published.size)) return undefined;
+    return this.#guarded('read bundle', async (state) =>
+      state.format.encodeBundle(await readBundleRecords(state, index, width)),
+    );
+  }
+
+  /**
+   * The records of the entries [start, end) of the published tree.
+   * @throws TlogError `TLOG_RANGE`, `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async readRecords(start: bigint, end: bigint): Promise<Uint8Array[]> {
+    const { size } = this.#state.published;
+    if (start < 0n || start > end || end > size) {
+      throw new TlogError('TLOG_RANGE', `Cannot read entries ${start} to ${end}: the tree has ${size}`);
+    }
+    return this.#guarded('read entries', async (state) => {
+      const width = BigInt(TILE_WIDTH);
+      const records: Uint8Array[] = [];
+      for (let at = start; at < end; at = (at / width + 1n) * width) {
+        const bundle = at / width;
+        const until = end - bundle * width < width ? Number(end - bundle * width) : TILE_WIDTH;
+        records.push(...(await readBundleRecords(state, bundle, until)).slice(Number(at % width)));
+      }
+      return records;
+    });
+  }
+
+  /**
+   * The log index of an identity, if the published tree has it.
+   * @throws TlogError `TLOG_STORE`
+   */
+  async findIndex(identity: Uint8Array): Promise<bigint | undefined> {
+    const { size } = this.#state.published;
+    return this.#guarded('find entry', async (state) => {
+      const [index] = (await selectIndexes(state.store.read, state.id, [identity])).values();
+      return index === undefined || index >= size ? undefined : index;
+    });
+  }
+
+  /**
+   * Proves entry `index` in the published tree of `size` entries; verified before it is returned.
+   * @throws TlogError `TLOG_RANGE`, `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async proveInclusion(index: bigint, size: bigint): Promise<Proof & { leafHash: Uint8Array }> {
+    return this.#guarded('prove inclusion', (state) => proveInclusion(state, state.published, index, size));
+  }
+
+  /**
+   * Proves the tree of `first` entries to be a prefix of that of `second`; verified before it is returned.
+   * @throws TlogError `TLOG_RANGE`, also for `first` 0; `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async proveConsistency(first: bigint, second: bigint): Promise<ConsistencyProof> {
+    return this.#guarded('prove consistency', (state) => proveConsistency(state, state.published, first, second));
+  }
+
+  /**
+   * The receipt of an entry that is in the published tree, as `add` would give it again.
+   * @throws TlogError `TLOG_RANGE`, `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async receipt(index: bigint): Promise<Receipt> {
+    return this.#guarded('read entry', async (state) => {
+      const head = state.published;
+      const { record, proof } = await proveRecord(state, head, index);
+      return { index, record, duplicate: true, proof, checkpoint: head.note };
+    });
+  }
+
+  /**
+   * Verifies one more bundle of those in the object store, with its tiles; over and over, from the first to the last.
+   * For the owner's idle hours; while entries come in, the tree does it by itself. Returns which bundle it was, or
+   * undefined if there is none.
+   * @throws TlogError `TLOG_CORRUPT`, and halts the tree; `TLOG_STORE`
+   */
+  async scrub(): Promise<bigint | undefined> {
+    return this.#guarded('verify stored objects', async (state) => {
+      if (state.durableBundles === 0n) return undefined;
+      if (this.#scrubCursor >= state.durableBundles) this.#scrubCursor = 0n;
+      const bundle = this.#scrubCursor++;
+      await checkBundle(state, state.committed, bundle);
+      return bundle;
+    });
+  }
+
+  /**
+   * Refuses new entries, finishes those that wait, and the work on objects. The stores stay open: they are their
+   * owner's.
+   */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#sequencing;
+    await this.#background;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TlogError('TLOG_CLOSED', `Cannot add entry: tree ${this.name} is closed`);
+    const { halted } = this.#state;
+    if (halted === undefined) return;
+    const { place, message } = halted;
+    throw new TlogError(halted.code, `Cannot add entry: the tree was stopped. ${message}`, {
+      cause: halted,
+      ...(place && { place }),
+    });
+  }
+
+  async #sequence(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      // What arrived in the same turn of the event loop belongs to the same batch.
+      await new Promise((resolve) => setImmediate(resolve));
+      const batch = this.#waiting.splice(0, this.#limits.maxBatch);
+      if (this.#state.halted !== undefined) {
+        for (const waiter of batch) waiter.reject(this.#state.halted);
+        continue;
+      }
+      await sequence(this.#state, batch);
+      // One batch ahead of the objects, not more: or a slow object store would let the database grow without a bound.
+      await this.#background;
+      this.#background = this.#workOnObjects();
+    }
+    this.#sequencing = undefined;
+  }
+
+  /**
+   * After a batch: full bundles to the object store, and now and then a look at an old one. What fails is tried again
+   * after the next batch.
+   */
+  async #workOnObjects(): Promise<void> {
+    if (this.#state.halted !== undefined) return;
+    try {
+      await this.#guarded('store objects', (state) => flushFull(state, state.committed));
+      if (performance.now() < this.#scrubNotBefore || this.#limits.scrubShare <= 0) return;
+      const start = performance.now();
+      await this.scrub();
+      const end = performance.now();
+      this.#scrubNotBefore = end + (end - start) * (1 / this.#limits.scrubShare - 1);
+    } catch (error) {
+      this.#limits.report(storeError('store objects', error));
+    }
+  }
+
+  /** Gives errors their meaning: of a store, or of wrong bytes, which stop the tree. */
+  async #guarded<T>(action: string, work: (state: TreeState) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.#state);
+    } catch (error) {
+      throw halt(this.#state, storeError(`${action} of tree ${this.name}`, error));
+    }
+  }
+}
+
+function isWidth(width: number): boolean {
+  return Number.isInteger(width) && width >= 1 && width <= TILE_WIDTH;
+}
