@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nobleCrypto } from '#libs/crypto';
+import { loadNobleCrypto } from '#libs/crypto';
 import { opensslCrypto } from '#libs/openssl';
 import {
   ecdsaSigner,
@@ -36,6 +36,8 @@ import {
   verifyCheckpoint,
   verifyNote,
 } from './index.js';
+
+const nobleCrypto = await loadNobleCrypto();
 
 const code = (expected: NoteErrorCode): NoteError => expect.objectContaining({ code: expected }) as NoteError;
 const verifierOf = (title: string, crypto = opensslCrypto): NoteVerifier => noteVerifier(knownKey(title), crypto);

@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { nobleCrypto, parsePublicKeyPem } from '#libs/crypto';
+import { loadNobleCrypto, parsePublicKeyPem } from '#libs/crypto';
 import { parseHex } from '#libs/encoding';
 import { opensslCrypto } from '#libs/openssl';
 import { parseTrustedRoot } from '#libs/trust';
 import { artifactFromDigest, verifyBundle, type Policy, type VerifyInput } from './index.js';
+
+const nobleCrypto = await loadNobleCrypto();
 
 const vectors = `${import.meta.dirname}/../../../test/vectors/bundle`;
 const read = (name: string) => readFileSync(`${vectors}/${name}`, 'utf8');

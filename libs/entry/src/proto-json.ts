@@ -1,0 +1,69 @@
+import { EncodingError, parseAnyBase64 } from '#libs/encoding';
+import { EntryError } from './error.js';
+
+/** The fields that a message has, by JSON name; what was null is undefined, as if it were absent. */
+export type Fields<Name extends string> = Partial<Record<Name, unknown>>;
+
+/** Each field of a message in both spellings, `rawBytes` and `raw_bytes`, to its JSON name. */
+export type FieldNames<Name extends string> = ReadonlyMap<string, Name>;
+
+/** The table of a message. */
+export function fieldNames<Name extends string>(...names: readonly Name[]): FieldNames<Name> {
+  const protoName = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return new Map(names.flatMap((name) => [[name, name] as const, [protoName(name), name] as const]));
+}
+
+/**
+ * The fields of a JSON object that stands for a message. Unknown names are refused, and the two spellings of one field
+ * at once, also if one is null: a reader that took the other one would see another entry.
+ * @throws EntryError `ENTRY_JSON`
+ * @see ProtoJSON, "JSON Options" and "Null"
+ */
+export function readMessage<Name extends string>(value: unknown, names: FieldNames<Name>, where: string): Fields<Name> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(`${where} is not an object`);
+  const fields: Fields<Name> = {};
+  for (const [spelling, content] of Object.entries(value)) {
+    const name = names.get(spelling);
+    if (name === undefined) throw malformed(`unknown field ${JSON.stringify(spelling.slice(0, 40))} in ${where}`);
+    if (Object.hasOwn(fields, name)) throw malformed(`field ${name} is given twice in ${where}`);
+    fields[name] = (content as unknown) ?? undefined;
+  }
+  return fields;
+}
+
+/** The members of a oneof of which at most one may be set. */
+export function checkOneOf<Name extends string>(fields: Fields<Name>, one: Name, other: Name, where: string): void {
+  if (fields[one] !== undefined && fields[other] !== undefined) {
+    throw malformed(`both ${one} and ${other} are set in ${where}`);
+  }
+}
+
+/** Bytes in base64 of either alphabet, padded or not; absent is empty. */
+export function readBytes(value: unknown, where: string): Uint8Array {
+  if (value === undefined) return new Uint8Array(0);
+  if (typeof value !== 'string') throw malformed(`${where} is not a string`);
+  try {
+    return parseAnyBase64(value);
+  } catch (cause) {
+    if (!(cause instanceof EncodingError)) throw cause;
+    throw malformed(`${where} is not base64`, cause);
+  }
+}
+
+/** Absent is empty. */
+export function readText(value: unknown, where: string): string {
+  if (value === undefined) return '';
+  if (typeof value !== 'string') throw malformed(`${where} is not a string`);
+  return value;
+}
+
+/** Absent is empty. */
+export function readList(value: unknown, where: string): readonly unknown[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw malformed(`${where} is not an array`);
+  return value;
+}
+
+export function malformed(state: string, cause?: unknown): EntryError {
+  return new EntryError('ENTRY_JSON', `Cannot read entry request: ${state}`, { cause });
+}
