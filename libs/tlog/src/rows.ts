@@ -1,3 +1,4 @@
+import { equalBytes } from '#libs/encoding';
 import { sqlite as dialect } from './dialect.js';
 import type { EdgeRow, EntryRow, LeafIndexRow, TreeRow } from './schema.js';
 import type { Query } from './sql-store.js';
@@ -119,18 +120,23 @@ export function key(identity: Uint8Array): string {
 export async function insertEntries(
   query: Query,
   tree: number,
-  entries: readonly { index: bigint; identity: Uint8Array; record: Uint8Array }[],
+  entries: readonly { index: bigint; identity: Uint8Array; leafHash: Uint8Array; record: Uint8Array }[],
 ): Promise<void> {
-  const rowsAtOnce = Math.min(500, Math.floor(dialect.maxParameters / 3));
+  const rowsAtOnce = Math.min(500, Math.floor(dialect.maxParameters / 6));
   for (const part of chunks(entries, rowsAtOnce)) {
     await query(
       `INSERT INTO entry (tree, idx, record) VALUES ${rowMarks(part.length, 3)}`,
       part.flatMap(({ index, record }) => [tree, String(index), record]),
     );
-    await query(
-      `INSERT INTO leaf_index (tree, identity, idx) VALUES ${rowMarks(part.length, 3)}`,
-      part.flatMap(({ index, identity }) => [tree, identity, String(index)]),
+    // Readers ask by leaf hash. Where the identity is another digest, both stand in one table: no two SHA-256 digests are ever the same.
+    const keys = part.flatMap(({ index, identity, leafHash }) =>
+      (equalBytes(identity, leafHash) ? [identity] : [identity, leafHash]).map((digest) => [
+        tree,
+        digest,
+        String(index),
+      ]),
     );
+    await query(`INSERT INTO leaf_index (tree, identity, idx) VALUES ${rowMarks(keys.length, 3)}`, keys.flat());
   }
 }
 

@@ -386,6 +386,7 @@ describe('a format of its own, and RFC 6962 tree heads', () => {
     expect(parseUtf8(receipts[299]!.record)).toBe('#0299');
     expect((await tree.proveInclusion(299n, 300n)).leafHash).toEqual(leafHash(sha256, encodeUtf8('0299')));
     expect(await tree.findIndex(sha256(encodeUtf8('7')))).toBe(7n);
+    expect(await tree.findIndex(leafHash(sha256, encodeUtf8('0007')))).toBe(7n);
     await tree.close();
     expect(await log.objects.has('log/tile/data/000')).toBe(true);
   });

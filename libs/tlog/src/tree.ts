@@ -182,7 +182,7 @@ export class Tree {
   }
 
   /**
-   * The log index of an identity, if the published tree has it.
+   * The log index of an identity or a leaf hash, if the published tree has it.
    * @throws TlogError `TLOG_STORE`
    */
   async findIndex(identity: Uint8Array): Promise<bigint | undefined> {
