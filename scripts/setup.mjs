@@ -51,7 +51,15 @@ function install() {
 
 function build() {
   const stamp = join(root, 'dist', '.built');
-  const sources = ['apps', 'libs', 'test/bench', 'test/world', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
+  const sources = [
+    'apps',
+    'libs',
+    'test/bench',
+    'test/world',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package-lock.json',
+  ];
   const files = sources.flatMap((name) => listFiles(join(root, name))).sort();
   // Names too: a deleted source leaves no newer file behind, but its output must go.
   const wanted = createHash('sha256').update(files.join('\n')).digest('hex');
@@ -62,7 +70,11 @@ function build() {
   const started = Date.now();
   const compileFrom = new Date();
   if (readText(stamp) !== wanted) rmSync(join(root, 'dist'), { recursive: true, force: true });
-  run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'], process.env);
+  run(
+    process.execPath,
+    [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'],
+    process.env,
+  );
   writeFileSync(stamp, wanted);
   // A file saved while the compiler ran counts as newer.
   utimesSync(stamp, compileFrom, compileFrom);

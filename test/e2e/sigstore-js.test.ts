@@ -53,7 +53,7 @@ describe('sigstore-js', () => {
   function stockVerify(bundle: unknown, data: Buffer | undefined, san: string): void {
     const material = toTrustMaterial(TrustedRoot.fromJSON(JSON.parse(trustedRoot)));
     const verifier = new Verifier(material, { tlogThreshold: 1, ctlogThreshold: 1, timestampThreshold: 1 });
-    verifier.verify(toSignedEntity(bundleFromJSON(bundle as SerializedBundle), data), {
+    verifier.verify(toSignedEntity(bundleFromJSON(bundle), data), {
       subjectAlternativeName: san,
       extensions: { issuer: world.issuer },
     });

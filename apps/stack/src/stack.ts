@@ -11,7 +11,7 @@ import {
 } from '#libs/identity';
 import { bootHttp, ConfigError, type Log } from '#libs/nest';
 import { ed25519NoteSigner, ed25519NoteVerifier, rfc6962NoteSigner, rfc6962NoteVerifier } from '#libs/note';
-import { loadSigner, opensslCrypto, sha256, verifyDigestAsync } from '#libs/openssl';
+import { loadSigner, opensslCrypto, sha256, verifyDigestSync } from '#libs/openssl';
 import { entriesFormat, folderObjects, lockFolder, openSqlStore, openTree, type SqlStore, type Tree } from '#libs/tlog';
 import { CaModule } from '../../ca/src/app.module.js';
 import { loadAuthority } from '../../ca/src/authority.js';
@@ -91,15 +91,16 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     await finish?.();
 
     // 4. The services, each with its own key, and the documents that name exactly these keys.
-    const devUrl = `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc`;
-    const devOidc = config.CHANCERY_DEV
-      ? new DevOidc({
-          issuer: devUrl,
-          privateKey: createPrivateKey(await loadOrCreateDevKey(folder)),
-          now,
-          randomBytes,
-        })
-      : undefined;
+    const devUrl = devIssuerUrl(config);
+    const devOidc =
+      devUrl === undefined
+        ? undefined
+        : new DevOidc({
+            issuer: devUrl,
+            privateKey: createPrivateKey(await loadOrCreateDevKey(folder)),
+            now,
+            randomBytes,
+          });
     const services = composeServices({
       config,
       url,
@@ -107,8 +108,8 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
       instance,
       parts,
       trees,
-      issuers: devOidc ? [...issuers, devIssuer(devUrl)] : issuers,
-      oidcUrls: [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devOidc ? [devUrl] : [])],
+      issuers: devUrl === undefined ? issuers : [...issuers, devIssuer(devUrl)],
+      oidcUrls: issuerUrls(config, issuers),
       now,
     });
 
@@ -120,7 +121,7 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
       bodyLimit: 1 << 22,
       log,
     });
-    closers.push(() => app.close());
+    closers.push(() => closeServer(app));
     if (devOidc)
       log.warn('DEVELOPMENT ISSUER IS ON: anyone on this machine gets a token for any identity', { issuer: devUrl });
     log.info('serving', { url, folder, logSize: trees.log.head().size, ctSize: trees.ct.head().size });
@@ -128,6 +129,19 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/**
+ * No new connections, and an answer to each request in flight. Its connection was busy when the idle ones were closed; a client that keeps it would hold up
+ * the end until the keep-alive time is over, more than a minute.
+ */
+async function closeServer(app: Awaited<ReturnType<typeof bootHttp>>): Promise<void> {
+  const sweep = setInterval(() => app.getHttpServer().closeIdleConnections(), 50);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(sweep);
   }
 }
 
@@ -256,7 +270,7 @@ function composeServices(options: {
         logId: logSigner.logId,
         sha256,
         hash: opensslCrypto.hash,
-        verifyDigest: verifyDigestAsync,
+        verifyDigest: verifyDigestSync,
         algorithms: entryAlgorithms,
         acceptDsse: config.CHANCERY_LOG_DSSE,
         duplicates: config.CHANCERY_LOG_DUPLICATES,
@@ -287,6 +301,7 @@ export async function exportTrust(
 ): Promise<{ trustedRoot: string; signingConfig: string }> {
   const instance = await loadInstance(resolve(config.CHANCERY_DATA));
   const parts = await loadParts(instance, now());
+  // Needs no issuers: the trusted root does not name them.
   const issuers = config.CHANCERY_OIDC_CONFIG === undefined ? [] : await readIssuers(config);
   const keys: InstanceKeys = {
     url: baseUrl(config),
@@ -300,7 +315,7 @@ export async function exportTrust(
       logId: ed25519NoteSigner(instance.origins.log, parts.log, opensslCrypto.hash).logId,
     },
     tsa: parts.tsa.chain,
-    oidcIssuers: issuers.map(({ issuerUrl }) => issuerUrl),
+    oidcIssuers: issuerUrls(config, issuers),
   };
   return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys) };
 }
@@ -323,11 +338,27 @@ function devIssuer(url: string): IssuerConfig {
 
 async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> {
   const file = config.CHANCERY_OIDC_CONFIG;
-  if (file !== undefined) return [...parseFulcioConfig(await readFile(file, 'utf8'))];
+  if (file !== undefined) {
+    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new ConfigError([`CHANCERY_OIDC_CONFIG: cannot read ${file} (${error.code ?? 'unknown'})`]);
+    });
+    return [...parseFulcioConfig(text)];
+  }
   if (config.CHANCERY_DEV) return [];
   throw new ConfigError([
     'CHANCERY_OIDC_CONFIG: nobody could get a certificate; name a file with the issuers of identity tokens (--oidc-config), or try things out with --dev',
   ]);
+}
+
+/** Where the development issuer is, if there is one. */
+function devIssuerUrl(config: StackConfig): string | undefined {
+  return config.CHANCERY_DEV ? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc` : undefined;
+}
+
+/** The issuers that the signing config names. */
+function issuerUrls(config: StackConfig, issuers: readonly IssuerConfig[]): string[] {
+  const devUrl = devIssuerUrl(config);
+  return [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devUrl === undefined ? [] : [devUrl])];
 }
 
 function baseUrl(config: StackConfig): string {
