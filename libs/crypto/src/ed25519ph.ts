@@ -23,15 +23,7 @@ export function ed25519phVerifier(noble: {
   const overDigest = noble.eddsa(noble.ed25519.Point, noble.sha512, {
     domain: (data: Uint8Array) => concatBytes(DOM2, data),
     prehash: (digest: Uint8Array) => new Uint8Array(digest),
-    adjustScalarBytes: clamp,
     zip215: false,
   });
   return (raw, digest, signature) => signature.length === 64 && overDigest.verify(signature, digest, raw);
-}
-
-/** The secret scalar's three low bits and its top bit are cleared, the bit below that is set. @see RFC 8032 §5.1.5 */
-function clamp(scalar: Uint8Array): Uint8Array {
-  scalar[0] = (scalar[0] ?? 0) & 0xf8;
-  scalar[31] = ((scalar[31] ?? 0) & 0x7f) | 0x40;
-  return scalar;
 }

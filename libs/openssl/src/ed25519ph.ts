@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { ed25519ph } from '@noble/curves/ed25519.js';
 import { ed25519phVerifier, type VerifyEd25519ph } from '#libs/crypto';
 
 // OpenSSL 3.0 has no Ed25519ph. `require`, because signing and verifying are synchronous; late, because few keys need it.
@@ -20,6 +21,6 @@ export function verifyEd25519ph(raw: Uint8Array, digest: Uint8Array, signature: 
 
 /** `seed`: the 32-byte private key. */
 export function signEd25519ph(seed: Uint8Array, message: Uint8Array): Uint8Array {
-  const { ed25519ph } = require(curves) as typeof import('@noble/curves/ed25519.js');
-  return ed25519ph.sign(message, seed);
+  const noble = require(curves) as { ed25519ph: typeof ed25519ph };
+  return noble.ed25519ph.sign(message, seed);
 }
