@@ -34,6 +34,8 @@ const phrases: Readonly<Record<number, string>> = {
 function ctAnswer(status: number, detail: string, headers?: Readonly<Record<string, string>>): Answer {
   return plainAnswer(status, `${phrases[status] ?? 'Error'}\n${detail}`, {
     'x-content-type-options': 'nosniff',
+    // In place of what the path has for success: what is not there yet will be when the tree has grown.
+    'cache-control': 'no-store',
     ...headers,
   });
 }

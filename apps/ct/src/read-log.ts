@@ -1,4 +1,4 @@
-import { encodeBase64, encodeHex, parseBase64 } from '#libs/encoding';
+import { encodeBase64, encodeHex, equalBytes, parseBase64 } from '#libs/encoding';
 import { parseTilePath } from '#libs/merkle';
 import { parseNote } from '#libs/note';
 import type { ObjectStore, Tree } from '#libs/tlog';
@@ -65,9 +65,12 @@ export class ReadCtLog {
     const hash = readHash(query);
     const size = readNumber(query, 'tree_size');
     if (size < 1n) throw new CtError('CT_REQUEST', 'tree_size must be at least 1');
+    const missing = (): CtError => new CtError('CT_NOT_FOUND', 'no such leaf in a tree of this size');
     const index = size > tree.head().size ? undefined : await tree.findIndex(hash);
-    if (index === undefined || index >= size) throw new CtError('CT_NOT_FOUND', 'no such leaf in a tree of this size');
+    if (index === undefined || index >= size) throw missing();
     const proof = await tree.proveInclusion(index, size);
+    // The index of the tree also knows entries by the digest of what was submitted, which is no leaf.
+    if (!equalBytes(proof.leafHash, hash)) throw missing();
     return { leaf_index: Number(index), audit_path: proof.hashes.map(encodeBase64) };
   }
 

@@ -1,6 +1,6 @@
 import type { CryptoPort } from '#libs/crypto';
 import { encodeHex, equalBytes } from '#libs/encoding';
-import { type Certificate, extendedKeyUsage, verifyCertificateSignature } from '#libs/x509';
+import { basicConstraints, type Certificate, extendedKeyUsage, verifyCertificateSignature } from '#libs/x509';
 import { CtError } from './errors.js';
 
 const maxChain = 8;
@@ -54,14 +54,15 @@ export class AcceptedRoots {
 
     const refuse = (): CtError =>
       new CtError('CT_CHAIN', 'no RFC compliant path to root found when trying to validate chain');
+    const isRoot = ({ der }: Certificate): boolean => this.roots.some((root) => equalBytes(root.der, der));
     for (const [index, issuer] of issuers.entries()) {
       const next = issuers[index + 1];
-      if (next !== undefined && !(await this.#signed(issuer, next))) throw refuse();
+      // A root ends the path: it has signed itself, and so could follow itself.
+      if (next !== undefined && (isRoot(issuer) || !(await this.#signed(issuer, next)))) throw refuse();
     }
     const last = issuers.at(-1) ?? leaf;
-    const isRoot = this.roots.some((root) => equalBytes(root.der, last.der));
     let path = issuers;
-    if (!isRoot) {
+    if (!isRoot(last)) {
       const root = await this.#rootOf(last);
       if (root === undefined) throw refuse();
       path = [...issuers, root];
@@ -79,6 +80,8 @@ export class AcceptedRoots {
 
   async #signed(certificate: Certificate, issuer: Certificate): Promise<boolean> {
     return (
+      // Each holder of a certificate has a key, and could issue below it without end.
+      basicConstraints(issuer)?.ca === true &&
       equalBytes(certificate.issuer, issuer.subject) &&
       (await verifyCertificateSignature(certificate, issuer, this.policy.crypto))
     );

@@ -61,9 +61,23 @@ function answerLogError(error: unknown): Answer | undefined {
 const writePath = '/api/v2/log/entries';
 const readPath = /^(?:\/api\/v2)?\/(?:checkpoint$|tile\/)/;
 
-export const logShape: ErrorShape = gatewayShape({
+const gateway = gatewayShape({
   owns: (path) => path.startsWith('/api/v2/log/') || readPath.test(path),
   methods: (path) => (path === writePath ? ['POST'] : readPath.test(path) ? ['GET', 'HEAD'] : undefined),
   answer: answerLogError,
   tooLargeStatus: 413,
 });
+
+/** In place of the caching that a path has for success: a tile that is not there yet will be when the tree has grown. */
+function uncached(answer: Answer): Answer {
+  return { ...answer, headers: { 'cache-control': 'no-store', ...answer.headers } };
+}
+
+export const logShape: ErrorShape = {
+  ...gateway,
+  answer: (error, requestId) => {
+    const answer = gateway.answer(error, requestId);
+    return answer && uncached(answer);
+  },
+  internal: (requestId) => uncached(gateway.internal(requestId)),
+};

@@ -6,7 +6,8 @@ const pageHeaders = {
   'content-type': 'text/html; charset=utf-8',
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-  'referrer-policy': 'no-referrer',
+  // Not `no-referrer`: with that a browser says `Origin: null` when the form is sent (Fetch, "append a request Origin header").
+  'referrer-policy': 'same-origin',
 } as const;
 
 /** The OIDC issuer for trying things out; only there when asked for. */
@@ -32,11 +33,15 @@ export class DevOidcController {
   }
 
   @Post('authorize')
-  consent(@Body() body: Uint8Array, @Headers('origin') origin: string | undefined, @Res() reply: FastifyReply): void {
+  consent(
+    @Body() body: Uint8Array | undefined,
+    @Headers('origin') origin: string | undefined,
+    @Res() reply: FastifyReply,
+  ): void {
     const answer = this.oidc.consent(body, origin);
     if ('redirect' in answer)
       void reply.code(303).header('cache-control', 'no-store').header('location', answer.redirect).send();
-    else void reply.headers(pageHeaders).send(answer.page);
+    else void reply.code(200).headers(pageHeaders).send(answer.page);
   }
 
   @Post('token')

@@ -88,7 +88,7 @@ export class DevOidc {
   ): Promise<Record<string, unknown>> {
     this.#refuseForeign(origin);
     const isForm = (contentType ?? '').toLowerCase().startsWith(formType);
-    const text = parseUtf8(body ?? new Uint8Array());
+    const text = readText(body);
     // `curl -d '{…}'` says form-urlencoded without meaning it.
     const claims =
       isForm && !text.trimStart().startsWith('{') ? this.#exchange(new URLSearchParams(text)) : parseClaims(text);
@@ -132,9 +132,9 @@ export class DevOidc {
   }
 
   /** The consent form came back: a code for the client, by redirect or (out of band) on a page. */
-  consent(body: Uint8Array, origin: string | undefined): { redirect: string } | { page: string } {
+  consent(body: Uint8Array | undefined, origin: string | undefined): { redirect: string } | { page: string } {
     this.#refuseForeign(origin);
-    const form = Object.fromEntries(new URLSearchParams(parseUtf8(body)));
+    const form = Object.fromEntries(new URLSearchParams(readText(body)));
     const request = readAuthorization(form);
     const email = form['email'] ?? '';
     if (!/^[^\s@<>"]{1,64}@[^\s@<>"]{1,190}$/.test(email)) {
@@ -259,6 +259,14 @@ function isLoopbackRedirect(uri: string): boolean {
   if (!URL.canParse(uri)) return false;
   const { protocol, hostname } = new URL(uri);
   return protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+}
+
+function readText(body: Uint8Array | undefined): string {
+  try {
+    return parseUtf8(body ?? new Uint8Array());
+  } catch {
+    throw new DevOidcError('DEV_OIDC_REQUEST', 'Cannot read the request: body is not UTF-8');
+  }
 }
 
 function parseClaims(text: string): Record<string, unknown> {

@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encodeHex, parsePem } from '#libs/encoding';
+import { encodeHex } from '#libs/encoding';
 import type { Log } from '#libs/nest';
 import { generateSigner, loadSigner } from '#libs/openssl';
 import { parseCertificatePem } from '#libs/x509';
@@ -196,7 +196,8 @@ function fingerprint(role: PinnedFile, text: string): string {
     if (role === 'caChain' || role === 'tsaChain') for (const { der } of parseCertificatePem(text)) hash.update(der);
     else hash.update(loadSigner(text).publicKey.spki);
   } catch (cause) {
-    const labels = /-----BEGIN/.test(text) ? parsePem(text).map(({ label }) => label) : [];
+    // By the look of it: what is broken cannot be parsed to say what it is.
+    const labels = Array.from(text.matchAll(/^-----BEGIN ([A-Z0-9 ]{1,40})-----/gm), ([, label]) => label);
     throw new InstanceError(
       'INSTANCE_UNREADABLE',
       `Cannot read keys/${pinned[role]}: expected ${role.endsWith('Chain') ? 'certificates' : 'a private key'} in PEM, found ${labels.join(', ') || 'something else'}`,
@@ -209,21 +210,23 @@ function fingerprint(role: PinnedFile, text: string): string {
 function parseManifest(text: string): Manifest {
   const unreadable = (cause?: unknown): InstanceError =>
     new InstanceError('INSTANCE_UNREADABLE', 'Cannot read instance.json: restore it from a backup', { cause });
-  let manifest: Partial<Manifest>;
+  let manifest: Partial<Manifest> | null;
   try {
-    manifest = JSON.parse(text) as Partial<Manifest>;
+    manifest = JSON.parse(text) as Partial<Manifest> | null;
   } catch (cause) {
     throw unreadable(cause);
   }
+  if (manifest === null) throw unreadable();
   const { version, createdAt, origins, fingerprints } = manifest;
   const complete =
     version === 1 &&
-    createdAt !== undefined &&
+    typeof createdAt === 'string' &&
     !Number.isNaN(Date.parse(createdAt)) &&
     typeof origins?.log === 'string' &&
     typeof origins.ct === 'string' &&
     fingerprints !== undefined &&
-    Object.keys(pinned).every((role) => typeof fingerprints[role as PinnedFile] === 'string');
+    // The file may hold null, whatever its type says.
+    Object.keys(pinned).every((role) => typeof fingerprints?.[role as PinnedFile] === 'string');
   if (!complete) throw unreadable();
   return { version, createdAt, origins, fingerprints };
 }

@@ -1,4 +1,6 @@
 import { webcrypto } from 'node:crypto';
+// @peculiar/x509 wires itself with decorators, which need this first.
+import 'reflect-metadata';
 import * as peculiar from '@peculiar/x509';
 import { type CryptoPort, type Signer } from '#libs/crypto';
 import { loadSigner } from '#libs/openssl';
@@ -38,7 +40,7 @@ export async function loadTimestampAuthority(
   const refuse = (reason: string): never => {
     throw new TsaAuthorityError(`Cannot use the timestamp authority's chain: ${reason}`);
   };
-  const chain = parseCertificatePem(files.chainPem);
+  const chain = files.chainPem.includes('-----BEGIN CERTIFICATE-----') ? parseCertificatePem(files.chainPem) : [];
   const signer = loadSigner(files.keyPem);
   const [leaf, ...issuers] = chain;
   if (leaf === undefined) return refuse('certificate chain must contain a leaf certificate');
@@ -57,7 +59,7 @@ export async function loadTimestampAuthority(
     if (usage.oids.length !== 1) refuse('certificate should only contain one EKU');
     if (!usage.critical) refuse('certificate must set EKU to critical');
   }
-  // The root is a trust anchor: its own usages do not count, those between do.
+  // Those between must list the usage; the root need not, and if it lists others, no path leads to it.
   for (const intermediate of issuers.slice(0, -1)) {
     if (extendedKeyUsage(intermediate)?.oids.includes(timeStamping) !== true) {
       refuse('certificate must have extended key usage timestamping set to sign timestamping certificates');

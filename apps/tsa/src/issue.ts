@@ -51,7 +51,8 @@ export class IssueTimestamp {
     if (mediaType !== 'application/timestamp-query' && mediaType !== 'application/json') {
       throw new TsaRequestError(
         'TSA_MEDIA_TYPE',
-        'unsupported media type, only [application/json application/timestamp-query] are allowed',
+        // What is not named is read as bytes (RFC 9110 §8.3).
+        `unsupported media type "${mediaType.slice(0, 100) || 'application/octet-stream'}", only [application/json application/timestamp-query] are allowed`,
       );
     }
     if (!accepts(request.accept)) {
