@@ -39,7 +39,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const log = createLog({ format: 'json', now, write: (line) => void lines.push(line) });
   const config = readStackConfig(
     { data: join(folder, 'data'), port: String(port), dev: true },
-    { ...options.environment },
+    // From its sources the server verifies in its own thread: a thread needs compiled code.
+    { CHANCERY_VERIFY_THREADS: '0', ...options.environment },
   );
   let stack: RunningStack | undefined = await startStack(config, log, now);
   const url = stack.url;

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { readConfig } from '#libs/nest';
 
@@ -22,6 +23,13 @@ const schema = z.object({
   CHANCERY_LOG_DUPLICATES: z.enum(['receipt', 'conflict']).default('receipt'),
   /** Take `dsse` 0.0.2 log entries, which sigstore-js 4 sends for attestations. */
   CHANCERY_LOG_DSSE: flag.default(true),
+  /** Threads that verify signatures beside the one that serves; 0 verifies there. Default: one less than there are cores, 1 to 4. */
+  CHANCERY_VERIFY_THREADS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(64)
+    .default(() => Math.min(4, Math.max(1, availableParallelism() - 1))),
   /** Lines of JSON, or text for a person. */
   CHANCERY_LOG_FORMAT: z.enum(['json', 'text']).optional(),
 });

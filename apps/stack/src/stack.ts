@@ -1,6 +1,7 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { CryptoPort } from '#libs/crypto';
 import { entryAlgorithms } from '#libs/entry';
 import {
   createTokenVerifier,
@@ -11,7 +12,7 @@ import {
 } from '#libs/identity';
 import { bootHttp, ConfigError, type Log } from '#libs/nest';
 import { ed25519NoteSigner, ed25519NoteVerifier, rfc6962NoteSigner, rfc6962NoteVerifier } from '#libs/note';
-import { loadSigner, opensslCrypto, sha256, verifyDigestSync } from '#libs/openssl';
+import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
 import { entriesFormat, folderObjects, lockFolder, openSqlStore, openTree, type SqlStore, type Tree } from '#libs/tlog';
 import { CaModule } from '../../ca/src/app.module.js';
 import { loadAuthority } from '../../ca/src/authority.js';
@@ -101,6 +102,10 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
             now,
             randomBytes,
           });
+    const threads = config.CHANCERY_VERIFY_THREADS;
+    const threaded = threads === 0 ? undefined : threadedCrypto(threads);
+    if (threaded) closers.push(() => threaded.close());
+    const crypto = threaded ?? opensslCrypto;
     const services = composeServices({
       config,
       url,
@@ -110,6 +115,7 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
       trees,
       issuers: devUrl === undefined ? issuers : [...issuers, devIssuer(devUrl)],
       oidcUrls: issuerUrls(config, issuers),
+      crypto,
       now,
     });
 
@@ -210,13 +216,15 @@ function composeServices(options: {
   trees: Trees;
   issuers: readonly IssuerConfig[];
   oidcUrls: readonly string[];
+  /** Verifies what clients send. */
+  crypto: CryptoPort;
   now: () => Date;
 }) {
-  const { config, url, parts, trees, now } = options;
+  const { config, url, parts, trees, crypto, now } = options;
   const issuerFiles = folderObjects(join(options.folder, 'tiles', 'ct'));
   const root = parts.ca.chain.at(-1);
   if (root === undefined) throw new Error('The CA has no certificates');
-  const roots = new AcceptedRoots([root], { crypto: opensslCrypto, extendedKeyUsages: [codeSigning] });
+  const roots = new AcceptedRoots([root], { crypto, extendedKeyUsages: [codeSigning] });
   const submit = new SubmitChain({
     tree: trees.ct,
     roots,
@@ -249,7 +257,7 @@ function composeServices(options: {
         },
         ctLogKey: parts.ct.publicKey,
         permitted: clientAlgorithms(defaultClientAlgorithms),
-        crypto: opensslCrypto,
+        crypto,
         now,
       }),
     ),
@@ -270,7 +278,7 @@ function composeServices(options: {
         logId: logSigner.logId,
         sha256,
         hash: opensslCrypto.hash,
-        verifyDigest: verifyDigestSync,
+        verifyDigest: crypto.verifyDigest,
         algorithms: entryAlgorithms,
         acceptDsse: config.CHANCERY_LOG_DSSE,
         duplicates: config.CHANCERY_LOG_DUPLICATES,

@@ -13,5 +13,6 @@
  */
 export { createHasher, sha256, type Hasher } from './hash.js';
 export { opensslCrypto } from './port.js';
+export { threadedCrypto, type ThreadedCrypto } from './verify-threads.js';
 export { generateSigner, loadSigner, type GeneratedSigner } from './signer.js';
 export { verifyDigestAsync, verifyDigestSync, verifySync } from './verify.js';
