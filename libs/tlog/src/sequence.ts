@@ -85,8 +85,13 @@ interface ReadBack {
 /**
  * Takes a batch from waiting to proven. Never throws: each waiter hears its own answer. Only one batch of a tree is
  * here at a time. No waiter is told of an entry before the head that covers it is committed, published and proven.
+ * `hurried`: others wait already, so the rows of earlier batches are left to the next batch that is not, or to the one that fills their bundle.
  */
-export async function sequence(tree: TreeState, batch: readonly Waiter[]): Promise<void> {
+export async function sequence(
+  tree: TreeState,
+  batch: readonly Waiter[],
+  { hurried }: { hurried: boolean },
+): Promise<void> {
   let claims: Claim[];
   let written: { entries: NewEntry[]; readBack: ReadBack } | undefined;
   try {
@@ -125,7 +130,8 @@ export async function sequence(tree: TreeState, batch: readonly Waiter[]): Promi
         //    the database, must stop the head from being signed: once it is signed over a wrong leaf, the log can never
         //    prove itself again. A crash here still leaves nothing.
         const rootHash = grown.range.root();
-        const readBack = await readBatch(tree, transaction, before, { size, rootHash });
+        const from = hurried ? before.size : fullTiles(0, before.size) * BigInt(TILE_WIDTH);
+        const readBack = await readBatch(tree, transaction, before, { size, rootHash, from });
 
         // 6. Sign, and commit. The COMMIT is the one moment that counts: before it nothing has happened, after it
         //    nothing can be lost. The signature has not left this function, so no crash lets two heads of one size out.
@@ -274,19 +280,18 @@ function checkIdentity(tree: TreeState, identity: Uint8Array, entry: NewEntry): 
 }
 
 /**
- * Reads all of the unfinished bundles with the batch in it, and the edge, out of the database. From nothing but these
- * bytes follow every leaf hash, every full tile's hash in the tile above, the root that was signed last and the root to
- * be signed.
+ * Reads the records from log index `from` on, and the edge, out of the database. From nothing but these bytes follow the leaf hash of every
+ * such record, every full tile's hash in the tile above, the root that was signed last and the root to be signed.
  * @throws TlogError `TLOG_CORRUPT`, which names row and entry
  */
 async function readBatch(
   tree: TreeState,
   { query }: SqlTransaction,
   before: Snapshot,
-  next: { size: bigint; rootHash: Uint8Array },
+  next: { size: bigint; rootHash: Uint8Array; from: bigint },
 ): Promise<ReadBack> {
   const width = BigInt(TILE_WIDTH);
-  const start = fullTiles(0, before.size) * width;
+  const start = next.from;
   const records = await selectRecords(query, tree.id, start, next.size);
   const from = Array.from({ length: tileLevels(next.size) }, (_, level) => fullTiles(level, before.size));
   const tiles = await selectTilesFrom(query, tree.id, from);

@@ -259,6 +259,7 @@ export class Tree {
   }
 
   async #sequence(): Promise<void> {
+    let hurried = false;
     while (this.#waiting.length > 0) {
       // What arrived in the same turn of the event loop belongs to the same batch.
       await new Promise((resolve) => setImmediate(resolve));
@@ -267,7 +268,8 @@ export class Tree {
         for (const waiter of batch) waiter.reject(this.#state.halted);
         continue;
       }
-      await sequence(this.#state, batch);
+      await sequence(this.#state, batch, { hurried });
+      hurried = true;
       // One batch ahead of the objects, not more: or a slow object store would let the database grow without a bound.
       await this.#background;
       this.#background = this.#workOnObjects();
