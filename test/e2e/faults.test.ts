@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -101,6 +102,28 @@ describe('a copy of the data', () => {
       await world.restart();
       await appendAndRemember(world.url, witness);
       await witness.checkAll();
+    },
+    slow,
+  );
+
+  it(
+    'of everything that is too old cannot be told from the instance it was; whoever kept a checkpoint can tell',
+    async () => {
+      await grow(world.url, witness, 5);
+      await world.stop();
+      await cp(world.folder, join(copies, 'data'), { recursive: true });
+      await world.restart();
+      await grow(world.url, witness, 3);
+      await witness.check();
+      await world.stop();
+      await rm(world.folder, { recursive: true });
+      await cp(join(copies, 'data'), world.folder, { recursive: true });
+      await world.restart();
+      await expect(witness.check()).rejects.toThrow('the log has 5 entries, but signed 8 before');
+      // The same size again is another history.
+      await expect(grow(world.url, witness, 3)).rejects.toThrow(/two heads of size \d differ|was acknowledged for two/);
+      await appendMany(world.url, 3);
+      await expect(witness.check()).rejects.toThrow(/has changed|differ|does not lead/);
     },
     slow,
   );
@@ -552,6 +575,21 @@ describe('processes', () => {
   );
 
   it(
+    'SIGTERM while clients are connected that say nothing, or half a request: exit code 0 all the same',
+    async () => {
+      server = await startServer({ data: data(), port });
+      const head = 'POST /api/v2/log/entries HTTP/1.1\r\nHost: x\r\n';
+      const said = ['', head, `${head}Content-Length: 100\r\n\r\n{"half":`];
+      const sockets = await Promise.all(said.map((text) => connectAndSay(port, text)));
+      // Answered after the others have connected, so the server knows of them.
+      expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+      expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null });
+      for (const socket of sockets) socket.destroy();
+    },
+    slow,
+  );
+
+  it(
     'SIGTERM while it starts: exit code 0, or killed before it could listen; the folder is whole',
     async () => {
       server = await startServer({ data: data(), port });
@@ -622,6 +660,16 @@ describe('processes', () => {
     slow,
   );
 });
+
+/** A connection on which no more will be said. */
+function connectAndSay(port: number, text: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port }, () => socket.write(text, () => resolve(socket)));
+    socket.once('error', reject);
+    // A reset later on is what we wait for.
+    socket.on('error', () => {});
+  });
+}
 
 /** How a request ended: answered as a whole, not at all, or in the middle. */
 type Outcome =

@@ -110,6 +110,7 @@ describe.skipIf(!shell)('the commands of the README', () => {
 
   it('"Stop the server and verify again: it still works"', async () => {
     await server.end('SIGTERM');
+    expect(server.output()).toContain('"stopped"');
     const verify = commands(firstSignature).filter((command) => command.startsWith('bin/chancery verify '));
     expect(verify).toHaveLength(1);
     expect(await paste(verify.join('\n'))).toMatchObject({ exit: 0 });

@@ -111,6 +111,10 @@ export function spawnServing(command: string, args: readonly string[], options: 
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
+  const pid = child.pid;
+  // In a group of its own it would outlive a test run that is broken off.
+  const killGroup = (): void => signalGroup(pid, 'SIGKILL');
+  process.once('exit', killGroup);
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -119,6 +123,7 @@ export function spawnServing(command: string, args: readonly string[], options: 
     child.once('error', reject);
     child.once('close', (code, signal) => {
       isGone = true;
+      process.off('exit', killGroup);
       resolve({ code, signal });
     });
   });
@@ -132,10 +137,20 @@ export function spawnServing(command: string, args: readonly string[], options: 
       if (!isUp) throw new Error(`The server does not serve: ${output}`);
     },
     end: (signal) => {
-      if (!isGone && child.pid !== undefined) process.kill(-child.pid, signal);
+      if (!isGone) signalGroup(pid, signal);
       return ended;
     },
   };
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    // It has ended, and we are about to hear of it.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Asks again and again, and gives up after two minutes: a loaded machine is no failure. */

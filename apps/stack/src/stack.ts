@@ -44,6 +44,8 @@ import { createInstance, type Instance, isEmptyFolder, loadInstance, loadOrCreat
 
 const codeSigning = '1.3.6.1.5.5.7.3.3';
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
+/** How long the end waits for requests that have begun, milliseconds: half of what `docker stop` gives before it kills. */
+const graceMs = 5000;
 
 /** A stack that serves. `close` answers what is in flight, finishes the batch being written, and frees the folder. */
 export interface RunningStack {
@@ -140,14 +142,17 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
 
 /**
  * No new connections, and an answer to each request in flight. Its connection was busy when the idle ones were closed; a client that keeps it would hold up
- * the end until the keep-alive time is over, more than a minute.
+ * the end until the keep-alive time is over, more than a minute. A client that connected and says nothing, or only half a request, would hold it up for ever: once
+ * the server is closing, Node's own time limits no longer run.
  */
 async function closeServer(app: Awaited<ReturnType<typeof bootHttp>>): Promise<void> {
   const sweep = setInterval(() => app.getHttpServer().closeIdleConnections(), 50);
+  const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), graceMs);
   try {
     await app.close();
   } finally {
     clearInterval(sweep);
+    clearTimeout(cut);
   }
 }
 
