@@ -187,6 +187,8 @@ async function openTrees(options: {
     objects: folderObjects(join(options.folder, 'tiles')),
     create,
     now: () => options.now().getTime(),
+    // The folder's lock sees to it.
+    soleProcess: true,
     report: (error: Error) => log.error('log storage', { error: error.message }),
   };
   const { hash } = opensslCrypto;

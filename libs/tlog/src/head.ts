@@ -66,11 +66,15 @@ export async function publishedCheckpoint(
 }
 
 /**
- * Publishes the newest committed checkpoint. Under the head's lock, so that of several processes none puts an older one
- * over a newer.
+ * Publishes a committed head, or a newer one. Where several processes append it is the newest, under the head's lock, so that none puts an
+ * older checkpoint over a newer.
  * @throws whatever the stores throw
  */
-export async function publishHead(tree: TreeState): Promise<void> {
+export async function publishHead(tree: TreeState, head: Head): Promise<void> {
+  if (tree.soleProcess === true) {
+    await tree.objects.putCheckpoint(objectPath(tree, 'checkpoint'), encodeUtf8(head.note));
+    return;
+  }
   const lock = await tree.store.begin();
   try {
     const row = await selectHead(lock.query, tree.id, { lock: true });

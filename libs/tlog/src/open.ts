@@ -124,7 +124,7 @@ async function verifyStored(parts: TreeParts, create: boolean): Promise<TreeStat
 
   // 8. What a crash after the last COMMIT kept from happening: objects of what is full, and the newest checkpoint.
   await flushFull(tree, snapshot);
-  if (shown?.note !== head.note) await publishHead(tree);
+  if (shown?.note !== head.note) await publishHead(tree, head);
   return tree;
 }
 

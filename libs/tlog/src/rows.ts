@@ -123,31 +123,39 @@ export async function insertEntries(
   entries: readonly { index: bigint; identity: Uint8Array; leafHash: Uint8Array; record: Uint8Array }[],
 ): Promise<void> {
   const rowsAtOnce = Math.min(500, Math.floor(dialect.maxParameters / 6));
-  for (const part of chunks(entries, rowsAtOnce)) {
-    await query(
-      `INSERT INTO entry (tree, idx, record) VALUES ${rowMarks(part.length, 3)}`,
-      part.flatMap(({ index, record }) => [tree, String(index), record]),
-    );
-    // Readers ask by leaf hash. Where the identity is another digest, both stand in one table: no two SHA-256 digests are ever the same.
-    const keys = part.flatMap(({ index, identity, leafHash }) =>
-      (equalBytes(identity, leafHash) ? [identity] : [identity, leafHash]).map((digest) => [
-        tree,
-        digest,
-        String(index),
-      ]),
-    );
-    await query(`INSERT INTO leaf_index (tree, identity, idx) VALUES ${rowMarks(keys.length, 3)}`, keys.flat());
-  }
+  // All given at once: they run in this order, and the event loop is not waited for between them.
+  await Promise.all(
+    chunks(entries, rowsAtOnce).flatMap((part) => {
+      // Readers ask by leaf hash. Where the identity is another digest, both stand in one table: no two SHA-256 digests
+      // are ever the same.
+      const keys = part.flatMap(({ index, identity, leafHash }) =>
+        (equalBytes(identity, leafHash) ? [identity] : [identity, leafHash]).map((digest) => [
+          tree,
+          digest,
+          String(index),
+        ]),
+      );
+      return [
+        query(
+          `INSERT INTO entry (tree, idx, record) VALUES ${rowMarks(part.length, 3)}`,
+          part.flatMap(({ index, record }) => [tree, String(index), record]),
+        ),
+        query(`INSERT INTO leaf_index (tree, identity, idx) VALUES ${rowMarks(keys.length, 3)}`, keys.flat()),
+      ];
+    }),
+  );
 }
 
 export async function upsertTiles(query: Query, tree: number, tiles: readonly StoredTile[]): Promise<void> {
-  for (const part of chunks(tiles, 500)) {
-    await query(
-      `INSERT INTO edge (tree, level, tile, hashes) VALUES ${rowMarks(part.length, 4)}
-       ON CONFLICT (tree, level, tile) DO UPDATE SET hashes = excluded.hashes`,
-      part.flatMap(({ level, index, hashes }) => [tree, level, String(index), hashes]),
-    );
-  }
+  await Promise.all(
+    chunks(tiles, 500).map((part) =>
+      query(
+        `INSERT INTO edge (tree, level, tile, hashes) VALUES ${rowMarks(part.length, 4)}
+         ON CONFLICT (tree, level, tile) DO UPDATE SET hashes = excluded.hashes`,
+        part.flatMap(({ level, index, hashes }) => [tree, level, String(index), hashes]),
+      ),
+    ),
+  );
 }
 
 /**
@@ -192,13 +200,16 @@ export async function firstEntryRow(query: Query, tree: number): Promise<bigint 
 
 /** Deletes the rows of what is durable as objects: the first `bundles` bundles and all full tiles above them. */
 export async function deleteDurable(query: Query, tree: number, bundles: bigint): Promise<void> {
-  await query('DELETE FROM entry WHERE tree = ? AND idx < ?', [tree, String(bundles << 8n)]);
   const tiles: [number, bigint][] = [];
   for (let level = 0, count = bundles; count > 0n; level++, count >>= 8n) tiles.push([level, count]);
   if (tiles.length === 0) return;
-  await query(`DELETE FROM edge WHERE tree = ? AND (${tiles.map(() => '(level = ? AND tile < ?)').join(' OR ')})`, [
-    tree,
-    ...tiles.flatMap(([level, count]) => [level, String(count)]),
+  const below = tiles.map(() => '(level = ? AND tile < ?)').join(' OR ');
+  await Promise.all([
+    query('DELETE FROM entry WHERE tree = ? AND idx < ?', [tree, String(bundles << 8n)]),
+    query(`DELETE FROM edge WHERE tree = ? AND (${below})`, [
+      tree,
+      ...tiles.flatMap(([level, count]) => [level, String(count)]),
+    ]),
   ]);
 }
 
@@ -206,8 +217,10 @@ function tilesOf(rows: readonly EdgeRow[]): StoredTile[] {
   return rows.map(({ level, tile, hashes }) => ({ level, index: BigInt(tile), hashes }));
 }
 
-function* chunks<T>(items: readonly T[], length: number): Generator<readonly T[]> {
-  for (let at = 0; at < items.length; at += length) yield items.slice(at, at + length);
+function chunks<T>(items: readonly T[], length: number): (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / length) }, (_, at) =>
+    items.slice(at * length, (at + 1) * length),
+  );
 }
 
 function marks(count: number): string {

@@ -83,28 +83,35 @@ interface ReadBack {
 }
 
 /**
- * Takes a batch from waiting to proven. Never throws: each waiter hears its own answer. Only one batch of a tree is
- * here at a time. No waiter is told of an entry before the head that covers it is committed, published and proven.
+ * Takes a batch from waiting to committed, and returns what takes it from there to proven. Neither ever throws: each waiter hears its own answer.
+ * Only one batch of a tree is in each of the two halves at a time, and they leave the second in the order of their heads; so the database
+ * writes a batch while the one before is being published and proven. No waiter is told of an entry before the head that covers it is committed,
+ * published and proven.
  * `hurried`: others wait already, so the rows of earlier batches are left to the next batch that is not, or to the one that fills their bundle.
  */
 export async function sequence(
   tree: TreeState,
   batch: readonly Waiter[],
   { hurried }: { hurried: boolean },
-): Promise<void> {
-  let claims: Claim[];
-  let written: { entries: NewEntry[]; readBack: ReadBack } | undefined;
+): Promise<() => Promise<void>> {
+  const refuse = (error: unknown): void => {
+    const failure = halt(tree, storeError(`append to tree ${tree.name}`, error));
+    for (const waiter of batch) waiter.reject(failure);
+  };
   try {
+    let claims: Claim[];
+    let written: { entries: NewEntry[]; readBack: ReadBack } | undefined;
     // 1. Take the head row's lock, and head and edge from the rows, not from memory: another process, or a COMMIT of
     //    ours whose outcome we did not learn, may have moved them. A crash from here to the COMMIT leaves nothing.
     const transaction = await tree.store.begin();
     let committing = false;
     try {
-      const before = await lockHead(tree, transaction);
-
-      // 2. Which of them have an index already, by the whole identity.
+      // 2. And which of them have an index already, by the whole identity.
       const identities = batch.map(({ addition }) => addition.identity);
-      const known = await selectIndexes(transaction.query, tree.id, identities);
+      const [before, known] = await Promise.all([
+        lockHead(tree, transaction),
+        selectIndexes(transaction.query, tree.id, identities),
+      ]);
 
       // 3. Indexes without a gap, records, leaf hashes, and the tree's right edge with them.
       const now = BigInt(tree.now());
@@ -121,17 +128,22 @@ export async function sequence(
         const size = grown.range.size;
 
         // 4. Rows: entries, identities, edge; and away with those whose objects are durable.
-        await insertEntries(transaction.query, tree.id, entries);
-        await upsertTiles(transaction.query, tree.id, grown.tiles);
         const deleted = tree.durableBundles;
-        if (deleted > tree.deletedBundles) await deleteDurable(transaction.query, tree.id, deleted);
+        const writes = [
+          insertEntries(transaction.query, tree.id, entries),
+          upsertTiles(transaction.query, tree.id, grown.tiles),
+          ...(deleted > tree.deletedBundles ? [deleteDurable(transaction.query, tree.id, deleted)] : []),
+        ];
 
         // 5. Read it back, and hash it all again from the stored bytes. A bit that flipped on the way, in memory or in
         //    the database, must stop the head from being signed: once it is signed over a wrong leaf, the log can never
         //    prove itself again. A crash here still leaves nothing.
         const rootHash = grown.range.root();
         const from = hurried ? before.size : fullTiles(0, before.size) * BigInt(TILE_WIDTH);
-        const readBack = await readBatch(tree, transaction, before, { size, rootHash, from });
+        const [readBack] = await Promise.all([
+          readBatch(tree, transaction, before, { size, rootHash, from }),
+          ...writes,
+        ]);
 
         // 6. Sign, and commit. The COMMIT is the one moment that counts: before it nothing has happened, after it
         //    nothing can be lost. The signature has not left this function, so no crash lets two heads of one size out.
@@ -155,20 +167,26 @@ export async function sequence(
       throw error;
     }
 
-    // 7. Publish the checkpoint, then prove. A crash here leaves a committed head that is unpublished: it is published
-    //    when the tree is opened.
-    if (tree.published.note !== tree.committed.note) {
-      const { committed } = tree;
-      await publishHead(tree);
-      tree.published = committed;
-    }
-    const receipts = await proveBatch(tree, claims, written);
-    for (const { waiter, receipt } of receipts) waiter.resolve(receipt);
-    // 8. What became full goes to the object store while the next batch is written: see `flushFull`. A crash before
-    //    that leaves it in rows.
+    const head = tree.committed;
+    return async () => {
+      try {
+        // 7. Publish the checkpoint, then prove. A crash here leaves a committed head that is unpublished: it is published
+        //    when the tree is opened.
+        if (tree.published.size < head.size) {
+          await publishHead(tree, head);
+          tree.published = head;
+        }
+        const receipts = await proveBatch(tree, head, claims, written);
+        for (const { waiter, receipt } of receipts) waiter.resolve(receipt);
+        // 8. What became full goes to the object store while the next batch is written: see `flushFull`. A crash before
+        //    that leaves it in rows.
+      } catch (error) {
+        refuse(error);
+      }
+    };
   } catch (error) {
-    const failure = halt(tree, storeError(`append to tree ${tree.name}`, error));
-    for (const waiter of batch) waiter.reject(failure);
+    refuse(error);
+    return () => Promise.resolve();
   }
 }
 
@@ -292,9 +310,11 @@ async function readBatch(
 ): Promise<ReadBack> {
   const width = BigInt(TILE_WIDTH);
   const start = next.from;
-  const records = await selectRecords(query, tree.id, start, next.size);
   const from = Array.from({ length: tileLevels(next.size) }, (_, level) => fullTiles(level, before.size));
-  const tiles = await selectTilesFrom(query, tree.id, from);
+  const [records, tiles] = await Promise.all([
+    selectRecords(query, tree.id, start, next.size),
+    selectTilesFrom(query, tree.id, from),
+  ]);
 
   const nodes = new NodeReader();
   for (const { level, index, hashes } of tiles) {
@@ -359,10 +379,10 @@ function checkTileRows(tree: TreeState, size: bigint, tiles: readonly StoredTile
  */
 async function proveBatch(
   tree: TreeState,
+  head: Snapshot,
   claims: readonly Claim[],
   written: { entries: NewEntry[]; readBack: ReadBack } | undefined,
 ): Promise<{ waiter: Waiter; receipt: Receipt }[]> {
-  const head = tree.committed;
   const proven = new Map<bigint, ProvenRecord>();
   const first = written?.entries[0]?.index ?? head.size;
   const receipts: { waiter: Waiter; receipt: Receipt }[] = [];

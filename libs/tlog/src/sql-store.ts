@@ -8,7 +8,10 @@ import { entities, migrations } from './schema.js';
 /** Runs one statement. Blobs come and go as `Uint8Array`, 64-bit numbers as decimal strings. */
 export type Query = <Row>(sql: string, parameters?: readonly (string | number | Uint8Array)[]) => Promise<Row[]>;
 
-/** A transaction that holds the write lock until one of `commit` and `rollback` has returned or thrown. */
+/**
+ * A transaction that holds the write lock until one of `commit` and `rollback` has returned or thrown. Its statements run in the order in which they are
+ * given, also when they are not awaited one by one.
+ */
 export interface SqlTransaction {
   readonly query: Query;
   /** Durable when it returns. If it throws, the outcome is unknown: read the head again before anything else. */
@@ -37,6 +40,7 @@ export async function openSqlStore({ file, create = false }: { file: string; cre
   const writer = await connect(file, dialect.settings.writer);
   try {
     await migrate(writer, file, create);
+    serialize(writer);
     const reader = await connect(file, dialect.settings.reader);
     return new SqliteStore(writer, reader);
   } catch (error) {
@@ -64,6 +68,12 @@ async function connect(file: string, settings: readonly string[]): Promise<DataS
     if (source.isInitialized) await source.destroy();
     throw storeError(`open database ${file}`, error);
   }
+}
+
+/** Statements in the order in which they are given; sqlite3 would run them on whichever thread is free. */
+function serialize(source: DataSource): void {
+  const { databaseConnection } = source.driver as unknown as { databaseConnection: sqlite3.Database };
+  databaseConnection.serialize();
 }
 
 async function migrate(writer: DataSource, file: string, create: boolean): Promise<void> {

@@ -22,6 +22,11 @@ export interface TreeParts {
   readonly verifier: NoteVerifier;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /**
+   * No other process appends to this database, as under `lockFolder`. Then the order of our own batches is the order of checkpoints, and
+   * publishing one needs no lock on the head. By default other processes may.
+   */
+  readonly soleProcess?: boolean;
 }
 
 /** A tree at work. The files of this lib read and write it; its owner sees a `Tree`. */

@@ -44,6 +44,8 @@ export class Tree {
   readonly #limits: Required<Pick<TreeOptions, 'maxWaiting' | 'maxBatch' | 'scrubShare' | 'report'>>;
   #waiting: Waiter[] = [];
   #sequencing: Promise<void> | undefined;
+  /** Publishing and proving the last batch. Never rejects. */
+  #finishing: Promise<void> = Promise.resolve();
   /** The work on objects after the last batch. Never rejects. */
   #background: Promise<void> = Promise.resolve();
   #scrubCursor = 0n;
@@ -129,7 +131,7 @@ export class Tree {
       }
       const { committed } = state;
       if (state.published.note === committed.note) return;
-      await publishHead(state);
+      await publishHead(state, committed);
       state.published = committed;
     });
     return this.head();
@@ -244,6 +246,7 @@ export class Tree {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#sequencing;
+    await this.#finishing;
     await this.#background;
   }
 
@@ -268,8 +271,11 @@ export class Tree {
         for (const waiter of batch) waiter.reject(this.#state.halted);
         continue;
       }
-      await sequence(this.#state, batch, { hurried });
+      const finish = await sequence(this.#state, batch, { hurried });
       hurried = true;
+      // One batch ahead of its proofs, not more; and in order, so that no checkpoint is published before an older one.
+      await this.#finishing;
+      this.#finishing = finish();
       // One batch ahead of the objects, not more: or a slow object store would let the database grow without a bound.
       await this.#background;
       this.#background = this.#workOnObjects();
