@@ -11,14 +11,16 @@ export interface ThreadedCrypto extends CryptoPort {
 
 interface Waiting {
   readonly job: VerifyJob;
-  resolve(valid: boolean): void;
-  reject(error: Error): void;
+  readonly resolve: (valid: boolean) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** Above this a message costs more to hand over than to verify here. */
 const MAX_MESSAGE = 1 << 16;
 /** Jobs in one block: enough to make the hand-over cheap, few enough that the first need not wait long for the last. */
-const MAX_BLOCK = 32;
+const MAX_BLOCK = 6;
+/** Blocks at a thread: one that it works on, and one that it finds when it is done. */
+const MAX_BLOCKS = 2;
 
 /**
  * Verifies on `threads` threads, so that a server's event loop is left for everything else: checking a signature by a key never seen before takes as
@@ -53,11 +55,12 @@ export function threadedCrypto(threads: number): ThreadedCrypto {
 class VerifyThread {
   #worker: Worker | undefined;
   #waiting: Waiting[] = [];
-  #asked: Waiting[] = [];
+  /** Blocks the thread has, in the order in which it will answer them. */
+  #asked: Waiting[][] = [];
   #closed = false;
 
   get load(): number {
-    return this.#waiting.length + this.#asked.length;
+    return this.#waiting.length + this.#asked.length * MAX_BLOCK;
   }
 
   ask(job: VerifyJob): Promise<boolean> {
@@ -67,7 +70,7 @@ class VerifyThread {
       if (this.#closed) return reject(new Error('Cannot verify: the verifying threads are closed'));
       this.#waiting.push({ job, resolve, reject });
       // What arrives in the same turn of the event loop goes together.
-      if (this.load === 1) setImmediate(() => this.#send());
+      if (this.#waiting.length === 1) setImmediate(() => this.#send());
     });
   }
 
@@ -78,11 +81,13 @@ class VerifyThread {
   }
 
   #send(): void {
-    if (this.#asked.length > 0 || this.#waiting.length === 0 || this.#closed) return;
-    this.#asked = this.#waiting.splice(0, MAX_BLOCK);
-    const block = encodeJobs(this.#asked.map(({ job }) => job));
-    this.#worker ??= this.#start();
-    this.#worker.postMessage(block, [block.buffer]);
+    while (this.#asked.length < MAX_BLOCKS && this.#waiting.length > 0 && !this.#closed) {
+      const jobs = this.#waiting.splice(0, MAX_BLOCK);
+      this.#asked.push(jobs);
+      const block = encodeJobs(jobs.map(({ job }) => job));
+      this.#worker ??= this.#start();
+      this.#worker.postMessage(block, [block.buffer]);
+    }
   }
 
   #start(): Worker {
@@ -96,10 +101,9 @@ class VerifyThread {
   }
 
   #settle(results: Uint8Array): void {
-    const asked = this.#asked;
-    this.#asked = [];
+    const asked = this.#asked.shift();
     this.#send();
-    asked.forEach(({ resolve, reject }, at) => {
+    asked?.forEach(({ resolve, reject }, at) => {
       if (results[at] === answers.right) resolve(true);
       else if (results[at] === answers.wrong) resolve(false);
       else reject(new Error('A verifying thread could not verify'));
@@ -113,7 +117,7 @@ class VerifyThread {
   }
 
   #fail(error: Error): void {
-    for (const { reject } of [...this.#asked, ...this.#waiting]) reject(error);
+    for (const { reject } of [...this.#asked.flat(), ...this.#waiting]) reject(error);
     this.#asked = [];
     this.#waiting = [];
   }
