@@ -30,7 +30,15 @@ const start = (
   options: StackOptions = {},
   environment: Record<string, string> = {},
 ): Promise<RunningStack> =>
-  startStack(readStackConfig({ data, port: String(port), dev: true, ...options }, environment), log, now);
+  startStack(
+    // Verifying threads need compiled code; this starts the sources.
+    readStackConfig(
+      { data, port: String(port), dev: true, ...options },
+      { CHANCERY_VERIFY_THREADS: '0', ...environment },
+    ),
+    log,
+    now,
+  );
 
 let copies = 0;
 async function copy(): Promise<string> {
@@ -128,7 +136,8 @@ describe('startStack() refuses', () => {
 
   it('to run without issuers, and with a file of them that cannot be read', async () => {
     const data = join(temporary, 'issuers');
-    const config = (environment = {}) => readStackConfig({ data, port: String(port) }, environment);
+    const config = (environment = {}) =>
+      readStackConfig({ data, port: String(port) }, { CHANCERY_VERIFY_THREADS: '0', ...environment });
     await expect(startStack(config(), log, now)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       message: expect.stringContaining('CHANCERY_OIDC_CONFIG: nobody could get a certificate'),
@@ -392,7 +401,7 @@ describe('exportTrust()', () => {
   it('refuses what startStack() refuses', async () => {
     const data = await copy();
     await rm(join(data, 'keys', 'tsa.pem'));
-    const config = readStackConfig({ data, port: String(port) }, {});
+    const config = readStackConfig({ data, port: String(port) }, { CHANCERY_VERIFY_THREADS: '0' });
     await expect(exportTrust(config, now)).rejects.toMatchObject({ code: 'INSTANCE_KEY_MISSING' });
     const nothing = readStackConfig({ data: join(temporary, 'nowhere') }, {});
     await expect(exportTrust(nothing, now)).rejects.toMatchObject({ code: 'INSTANCE_INCOMPLETE' });
