@@ -3,6 +3,9 @@ import { encodeHex, equalBytes } from '#libs/encoding';
 import { basicConstraints, type Certificate, extendedKeyUsage, verifyCertificateSignature } from '#libs/x509';
 import { CtError } from './errors.js';
 
+/** The extended key usage of what this CA issues (RFC 5280 §4.2.1.12). */
+export const codeSigning = '1.3.6.1.5.5.7.3.3';
+
 const maxChain = 8;
 
 /** The roots whose certificates this log takes, and the check of a submitted chain against them. */

@@ -11,9 +11,9 @@ import {
   parseFulcioConfig,
 } from '#libs/identity';
 import { bootHttp, ConfigError, type Log } from '#libs/nest';
-import { ed25519NoteSigner, ed25519NoteVerifier, rfc6962NoteSigner, rfc6962NoteVerifier } from '#libs/note';
+import { noteLogId } from '#libs/note';
 import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
-import { entriesFormat, folderObjects, lockFolder, openSqlStore, openTree, type SqlStore, type Tree } from '#libs/tlog';
+import { folderObjects, lockFolder, openSqlStore, type SqlStore, type Tree } from '#libs/tlog';
 import { CaModule } from '../../ca/src/app.module.js';
 import { loadAuthority } from '../../ca/src/authority.js';
 import { clientAlgorithms, defaultClientAlgorithms } from '../../ca/src/client-key.js';
@@ -21,14 +21,15 @@ import { CaError, caShape } from '../../ca/src/errors.js';
 import { IssueCertificate } from '../../ca/src/issue.js';
 import { CtModule } from '../../ct/src/app.module.js';
 import { ctShape } from '../../ct/src/errors.js';
-import { ctFormat } from '../../ct/src/format.js';
 import { ReadCtLog } from '../../ct/src/read-log.js';
-import { AcceptedRoots } from '../../ct/src/roots.js';
+import { AcceptedRoots, codeSigning } from '../../ct/src/roots.js';
 import { SubmitChain } from '../../ct/src/submit.js';
+import { openCtTree } from '../../ct/src/tree.js';
 import { AppendEntry } from '../../log/src/append.js';
 import { LogModule } from '../../log/src/app.module.js';
 import { logShape } from '../../log/src/errors.js';
 import { ReadTiles } from '../../log/src/read-tiles.js';
+import { openLogTree } from '../../log/src/tree.js';
 import { TrustModule } from '../../trust/src/app.module.js';
 import { type InstanceKeys, makeSigningConfig, makeTrustedRoot } from '../../trust/src/documents.js';
 import { trustShape } from '../../trust/src/errors.js';
@@ -42,7 +43,6 @@ import type { StackConfig } from './config.js';
 import { DevOidc, devOidcShape } from './dev-oidc.js';
 import { createInstance, type Instance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
 
-const codeSigning = '1.3.6.1.5.5.7.3.3';
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 /** How long the end waits for requests that have begun, milliseconds: half of what `docker stop` gives before it kills. */
 const graceMs = 5000;
@@ -159,6 +159,8 @@ async function closeServer(app: Awaited<ReturnType<typeof bootHttp>>): Promise<v
 type Parts = Awaited<ReturnType<typeof loadParts>>;
 interface Trees {
   readonly log: Tree;
+  /** How trust material names the log. */
+  readonly logId: Uint8Array;
   readonly ct: Tree;
 }
 
@@ -191,27 +193,9 @@ async function openTrees(options: {
     soleProcess: true,
     report: (error: Error) => log.error('log storage', { error: error.message }),
   };
-  const { hash } = opensslCrypto;
-  const { log: logOrigin, ct: ctOrigin } = instance.origins;
-  const logSigner = ed25519NoteSigner(logOrigin, parts.log, hash);
-  return {
-    log: await openTree({
-      ...common,
-      name: 'log',
-      origin: logOrigin,
-      format: entriesFormat,
-      signers: () => [logSigner],
-      verifier: ed25519NoteVerifier(logOrigin, parts.log.publicKey, opensslCrypto),
-    }),
-    ct: await openTree({
-      ...common,
-      name: 'ct',
-      origin: ctOrigin,
-      format: ctFormat,
-      signers: (timestampMs) => [rfc6962NoteSigner(ctOrigin, parts.ct, hash, { timestampMs: () => timestampMs })],
-      verifier: rfc6962NoteVerifier(ctOrigin, parts.ct.publicKey, opensslCrypto),
-    }),
-  };
+  const { origins } = instance;
+  const { tree, logId } = await openLogTree({ ...common, origin: origins.log, signer: parts.log });
+  return { log: tree, logId, ct: await openCtTree({ ...common, origin: origins.ct, signer: parts.ct }) };
 }
 
 function composeServices(options: {
@@ -239,14 +223,13 @@ function composeServices(options: {
     crypto: opensslCrypto,
     issuers: issuerFiles,
   });
-  const logSigner = ed25519NoteSigner(options.instance.origins.log, parts.log, opensslCrypto.hash);
   const keys: InstanceKeys = {
     url,
     since: options.instance.createdAt,
     ca: parts.ca.chain,
     ct: parts.ct.publicKey,
     ctLogId: submit.logId,
-    log: { publicKey: parts.log.publicKey, origin: options.instance.origins.log, logId: logSigner.logId },
+    log: { publicKey: parts.log.publicKey, origin: options.instance.origins.log, logId: trees.logId },
     tsa: parts.tsa.chain,
     oidcIssuers: options.oidcUrls,
   };
@@ -282,7 +265,7 @@ function composeServices(options: {
     LogModule.register({
       append: new AppendEntry({
         tree: trees.log,
-        logId: logSigner.logId,
+        logId: trees.logId,
         sha256,
         hash: opensslCrypto.hash,
         verifyDigest: crypto.verifyDigest,
@@ -327,7 +310,7 @@ export async function exportTrust(
     log: {
       publicKey: parts.log.publicKey,
       origin: instance.origins.log,
-      logId: ed25519NoteSigner(instance.origins.log, parts.log, opensslCrypto.hash).logId,
+      logId: noteLogId(instance.origins.log, parts.log.publicKey, opensslCrypto.hash),
     },
     tsa: parts.tsa.chain,
     oidcIssuers: issuerUrls(config, issuers),
