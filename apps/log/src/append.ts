@@ -89,10 +89,12 @@ function publicKeyOf(verifier: Verifier): PublicKey {
     : parseCertificate(verifier.x509Certificate).publicKey;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
 function parseBody(body: Uint8Array | undefined): unknown {
   if (body === undefined || body.length === 0) return {};
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    return JSON.parse(utf8.decode(body));
   } catch (cause) {
     throw new EntryError('ENTRY_JSON', 'Cannot read the entry: body is not JSON', { cause });
   }

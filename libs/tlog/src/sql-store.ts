@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import sqlite3 from 'sqlite3';
-import { DataSource, QueryFailedError, type QueryRunner } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { sqlite as dialect } from './dialect.js';
 import { storeError, TlogError } from './errors.js';
 import { entities, migrations } from './schema.js';
@@ -40,7 +40,8 @@ export async function openSqlStore({ file, create = false }: { file: string; cre
   const writer = await connect(file, dialect.settings.writer);
   try {
     await migrate(writer, file, create);
-    serialize(writer);
+    // Statements in the order in which they are given; sqlite3 would run them on whichever thread is free.
+    driverOf(writer).serialize();
     const reader = await connect(file, dialect.settings.reader);
     return new SqliteStore(writer, reader);
   } catch (error) {
@@ -70,10 +71,10 @@ async function connect(file: string, settings: readonly string[]): Promise<DataS
   }
 }
 
-/** Statements in the order in which they are given; sqlite3 would run them on whichever thread is free. */
-function serialize(source: DataSource): void {
+/** TypeORM connects, and keeps the tables up to date; statements go to the driver below it, which does not weigh each of them. */
+function driverOf(source: DataSource): sqlite3.Database {
   const { databaseConnection } = source.driver as unknown as { databaseConnection: sqlite3.Database };
-  databaseConnection.serialize();
+  return databaseConnection;
 }
 
 async function migrate(writer: DataSource, file: string, create: boolean): Promise<void> {
@@ -97,8 +98,8 @@ class SqliteStore implements SqlStore {
   constructor(writer: DataSource, reader: DataSource) {
     this.#writer = writer;
     this.#reader = reader;
-    this.#write = queryOf(writer.createQueryRunner());
-    this.read = queryOf(reader.createQueryRunner());
+    this.#write = queryOf(driverOf(writer));
+    this.read = queryOf(driverOf(reader));
   }
 
   async begin(): Promise<SqlTransaction> {
@@ -144,25 +145,23 @@ class SqliteStore implements SqlStore {
   }
 }
 
-function queryOf(runner: QueryRunner): Query {
-  return async <Row>(sql: string, parameters: readonly (string | number | Uint8Array)[] = []) => {
-    try {
-      // Statements that return no rows give undefined or a row id.
-      const result: unknown = await runner.query(sql, parameters as unknown[]);
-      if (!Array.isArray(result)) return [];
-      // The statement says which columns there are; blobs are views of pooled memory of their own, and not `Buffer` to
-      // the outside.
-      for (const row of result as Record<string, unknown>[]) {
-        for (const [column, value] of Object.entries(row)) {
-          if (value instanceof Uint8Array) {
-            row[column] = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+function queryOf(database: sqlite3.Database): Query {
+  return <Row>(sql: string, parameters: readonly (string | number | Uint8Array)[] = []) =>
+    new Promise<Row[]>((resolve, reject) => {
+      database.all(sql, parameters, (error: Error | null, rows: Record<string, unknown>[]) => {
+        if (error !== null) {
+          reject(error);
+          return;
+        }
+        // The statement says which columns there are; blobs are views of pooled memory of their own, and not `Buffer` to the outside.
+        for (const row of rows) {
+          for (const column in row) {
+            const value = row[column];
+            if (value instanceof Uint8Array)
+              row[column] = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
           }
         }
-      }
-      return result as Row[];
-    } catch (error) {
-      // TypeORM's error carries the parameters, which are whole entries: keep the driver's own error only.
-      throw error instanceof QueryFailedError ? (error.driverError as Error) : error;
-    }
-  };
+        resolve(rows as Row[]);
+      });
+    });
 }
