@@ -10,7 +10,7 @@ import {
   issuerKinds,
   parseFulcioConfig,
 } from '#libs/identity';
-import { bootHttp, ConfigError, type Log } from '#libs/nest';
+import { bootHttp, ConfigError, type ErrorShape, type Log } from '#libs/nest';
 import { noteLogId } from '#libs/note';
 import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
 import { folderObjects, lockFolder, openSqlStore, type SqlStore, type Tree } from '#libs/tlog';
@@ -44,8 +44,8 @@ import { DevOidc, devOidcShape } from './dev-oidc.js';
 import { createInstance, type Instance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
-/** How long the end waits for requests that have begun, milliseconds: half of what `docker stop` gives before it kills. */
-const graceMs = 5000;
+/** Paths that no service has are worded as by the gateway that most of Sigstore's clients know. */
+const otherApiShape: ErrorShape = { ...caShape, owns: (path) => path.startsWith('/api/'), methods: () => undefined };
 
 /** A stack that serves. `close` answers what is in flight, finishes the batch being written, and frees the folder. */
 export interface RunningStack {
@@ -125,11 +125,11 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     const app = await bootHttp(StackModule.register(services, devOidc), {
       host: config.CHANCERY_HOST,
       port: config.CHANCERY_PORT,
-      shapes: [logShape, caShape, tsaShape, ctShape, trustShape, ...(devOidc ? [devOidcShape] : [])],
+      shapes: [logShape, caShape, tsaShape, ctShape, trustShape, ...(devOidc ? [devOidcShape] : []), otherApiShape],
       bodyLimit: 1 << 22,
       log,
     });
-    closers.push(() => closeServer(app));
+    closers.push(() => app.close());
     if (devOidc)
       log.warn('DEVELOPMENT ISSUER IS ON: anyone on this machine gets a token for any identity', { issuer: devUrl });
     log.info('serving', { url, folder, logSize: trees.log.head().size, ctSize: trees.ct.head().size });
@@ -137,22 +137,6 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
   } catch (error) {
     await close();
     throw error;
-  }
-}
-
-/**
- * No new connections, and an answer to each request in flight. Its connection was busy when the idle ones were closed; a client that keeps it would hold up
- * the end until the keep-alive time is over, more than a minute. A client that connected and says nothing, or only half a request, would hold it up for ever: once
- * the server is closing, Node's own time limits no longer run.
- */
-async function closeServer(app: Awaited<ReturnType<typeof bootHttp>>): Promise<void> {
-  const sweep = setInterval(() => app.getHttpServer().closeIdleConnections(), 50);
-  const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), graceMs);
-  try {
-    await app.close();
-  } finally {
-    clearInterval(sweep);
-    clearTimeout(cut);
   }
 }
 

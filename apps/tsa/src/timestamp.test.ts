@@ -1,6 +1,5 @@
 // The timestamp authority over HTTP: RFC 3161 requests in DER and JSON, and each answer that Sigstore's own service would give.
 import { webcrypto } from 'node:crypto';
-import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   concatBytes,
@@ -14,7 +13,7 @@ import {
   derTag,
   encodeHex,
 } from '#libs/encoding';
-import { bootHttp, createLog } from '#libs/nest';
+import { bootHttp, createLog, type HttpServer } from '#libs/nest';
 import { opensslCrypto, sha256 } from '#libs/openssl';
 import { encodeTimestampRequest, parseTimestampResponse, type Timestamp, verifyTimestamp } from '#libs/timestamp';
 import { parseCertificatePem } from '#libs/x509';
@@ -33,7 +32,7 @@ const generic = 'Error generating timestamp response';
 let authorityFiles: { keyPem: string; chainPem: string };
 let clock = start;
 /** `plain` as it is by default; `full` with the chain in tokens, 201 and a second policy. */
-let plain: { app: NestFastifyApplication; url: string };
+let plain: { app: HttpServer; url: string };
 let full: typeof plain;
 const logged: string[] = [];
 

@@ -8,6 +8,17 @@ import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from
 import { type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
 import type { Log } from './log.js';
 
+/** A server that serves. */
+export interface HttpServer {
+  /** Where, as `http://host:port`. */
+  getUrl(): Promise<string>;
+  /** Answers what is in flight, cuts what has not come to an end after five seconds. */
+  close(): Promise<void>;
+}
+
+/** How long a request in progress may still take when the server stops, milliseconds. */
+const graceMs = 5000;
+
 export interface BootOptions {
   readonly host: string;
   /** 0 lets the system choose. */
@@ -29,7 +40,7 @@ const preflight = {
  * Boots a Nest application on Fastify and listens. Every body arrives in the controllers as raw bytes, whatever its
  * Content-Type says: the formats we serve are strict about bytes and, as upstream, indifferent to that header.
  */
-export async function bootHttp(module: Type | DynamicModule, options: BootOptions): Promise<NestFastifyApplication> {
+export async function bootHttp(module: Type | DynamicModule, options: BootOptions): Promise<HttpServer> {
   const adapter = new FastifyAdapter({
     bodyLimit: options.bodyLimit,
     // A header from outside names the request only if it is short and printable; it ends up in our log.
@@ -63,12 +74,29 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
 
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
     bodyParser: false,
-    logger: ['error', 'fatal'],
+    // What goes wrong is thrown, or answered and written to our own log.
+    logger: false,
     abortOnError: false,
   });
   app.useGlobalFilters(errorFilter(options));
   await app.listen(options.port, options.host);
-  return app;
+  return { getUrl: () => app.getUrl(), close: () => closeServer(app) };
+}
+
+/**
+ * No new connections, and an answer to each request in flight. Its connection was busy when the idle ones were closed; a client that keeps it would hold
+ * up the end until the keep-alive time is over, more than a minute. A client that connected and says nothing, or only half a request, would hold it
+ * up for ever: once the server is closing, Node's own time limits no longer run.
+ */
+async function closeServer(app: NestFastifyApplication): Promise<void> {
+  const sweep = setInterval(() => app.getHttpServer().closeIdleConnections(), 50);
+  const cut = setTimeout(() => app.getHttpServer().closeAllConnections(), graceMs);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(sweep);
+    clearTimeout(cut);
+  }
 }
 
 /** What is not even HTTP: answered in a line, and the connection closed. */

@@ -17,7 +17,7 @@ export {
   type GrpcCode,
   plainAnswer,
 } from './answers.js';
-export { type BootOptions, bootHttp, serveUntilSignal } from './boot.js';
+export { type BootOptions, bootHttp, type HttpServer, serveUntilSignal } from './boot.js';
 export { ConfigError, readConfig } from './config.js';
 export { HealthController } from './health.controller.js';
 export { createLog, type Log, type LogFields } from './log.js';
