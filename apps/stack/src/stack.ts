@@ -207,16 +207,7 @@ function composeServices(options: {
     crypto: opensslCrypto,
     issuers: issuerFiles,
   });
-  const keys: InstanceKeys = {
-    url,
-    since: options.instance.createdAt,
-    ca: parts.ca.chain,
-    ct: parts.ct.publicKey,
-    ctLogId: submit.logId,
-    log: { publicKey: parts.log.publicKey, origin: options.instance.origins.log, logId: trees.logId },
-    tsa: parts.tsa.chain,
-    oidcIssuers: options.oidcUrls,
-  };
+  const keys = instanceKeys(url, options.instance, parts, options.oidcUrls);
   return [
     CaModule.register(
       new IssueCertificate({
@@ -273,6 +264,25 @@ function composeServices(options: {
   ];
 }
 
+/** The public half of what signs here, for the documents that clients trust. */
+function instanceKeys(url: string, instance: Instance, parts: Parts, oidcIssuers: readonly string[]): InstanceKeys {
+  const { origins } = instance;
+  return {
+    url,
+    since: instance.createdAt,
+    ca: parts.ca.chain,
+    ct: parts.ct.publicKey,
+    ctLogId: sha256(parts.ct.publicKey.spki),
+    log: {
+      publicKey: parts.log.publicKey,
+      origin: origins.log,
+      logId: noteLogId(origins.log, parts.log.publicKey, opensslCrypto.hash),
+    },
+    tsa: parts.tsa.chain,
+    oidcIssuers,
+  };
+}
+
 /**
  * The two documents of an instance that need not be running: `chancery trust export --data`.
  * @throws InstanceError
@@ -285,20 +295,7 @@ export async function exportTrust(
   const parts = await loadParts(instance, now());
   // Needs no issuers: the trusted root does not name them.
   const issuers = config.CHANCERY_OIDC_CONFIG === undefined ? [] : await readIssuers(config);
-  const keys: InstanceKeys = {
-    url: baseUrl(config),
-    since: instance.createdAt,
-    ca: parts.ca.chain,
-    ct: parts.ct.publicKey,
-    ctLogId: sha256(parts.ct.publicKey.spki),
-    log: {
-      publicKey: parts.log.publicKey,
-      origin: instance.origins.log,
-      logId: noteLogId(instance.origins.log, parts.log.publicKey, opensslCrypto.hash),
-    },
-    tsa: parts.tsa.chain,
-    oidcIssuers: issuerUrls(config, issuers),
-  };
+  const keys = instanceKeys(baseUrl(config), instance, parts, issuerUrls(config, issuers));
   return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys) };
 }
 
