@@ -4,6 +4,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeUtf8 } from '#libs/encoding';
 import { leafHash } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
+import { annexedEntriesFormat } from './annexed-entry.js';
+import type { SqlStore } from './sql-store.js';
 import { TestLog } from './test-log.js';
 import type { Tree } from './tree.js';
 
@@ -214,4 +216,131 @@ describe('the published checkpoint', () => {
     rewriteObject('log/checkpoint', () => encodeUtf8('hello\n'));
     await expectRefused({ code: 'TLOG_CORRUPT', place: { at: 'log/checkpoint' } });
   });
+});
+
+describe('entries with annexes', () => {
+  /** Time, length, then the annex: `annex of <n>` of entry n. */
+  const lengthOf = (n: number) => 10 + `annex of ${n}`.length;
+  /** Where in its sidecar the annex of entry 300 begins. */
+  const at300 = Array.from({ length: 44 }, (_, n) => lengthOf(256 + n)).reduce((a, b) => a + b);
+
+  beforeEach(async () => {
+    await log.remove();
+    ({ log, tree } = await TestLog.create({ format: annexedEntriesFormat }));
+    await log.addAll(tree, numbers(0, 600));
+    tree = await log.restart();
+    await log.addAll(tree, numbers(600, 601));
+    tree = await log.restart();
+  });
+
+  test.each([
+    ['time', at300 + 3],
+    ['length of an annex', at300 + 9],
+    ['byte of an annex', at300 + 12],
+    ['byte of the digest', -5],
+  ])('a sidecar with another %s is believed nowhere', async (_, at) => {
+    rewriteObject('log/tile/annex/001', (bytes) => flipped(bytes, at < 0 ? bytes.length + at : at));
+    const error = { code: 'TLOG_CORRUPT', place: { at: 'log/tile/annex/001' } };
+    await expect(tree.readRecords(300n, 301n)).rejects.toMatchObject(error);
+    await expect(tree.receipt(300n)).rejects.toMatchObject(error);
+    await expect(tree.readSidecar(1n, 100)).rejects.toMatchObject(error);
+    expect(await tree.scrub()).toBe(0n);
+    await expect(tree.scrub()).rejects.toMatchObject(error);
+    await expectStopped(error);
+  });
+
+  test('a sidecar that is missing or cut short is not made up for', async () => {
+    rewriteObject('log/tile/annex/000', (bytes) => bytes.slice(0, -32));
+    await expectRefused({ code: 'TLOG_CORRUPT', place: { at: 'log/tile/annex/000' } });
+    rmSync(join(log.folder, 'objects/log/tile/annex/000'));
+    await expectRefused({ code: 'TLOG_CORRUPT', place: { at: 'log/tile/annex/000' } });
+  });
+
+  test('the annexes of another bundle, in another order, are no sidecar of this one', async () => {
+    // Shorter: 256 annexes of one to three digits beside 256 of three.
+    const other = new Uint8Array(readFileSync(join(log.folder, 'objects/log/tile/annex/001')));
+    rewriteObject('log/tile/annex/001', () => other.slice(0, at300));
+    await expectRefused({ code: 'TLOG_CORRUPT', place: { at: 'log/tile/annex/001' } });
+  });
+
+  test('a bundle is still compared with the tree', async () => {
+    rewriteObject('log/tile/entries/001', (bytes) => flipped(bytes, 5 * 44 + 2));
+    await expectRefused({ code: 'TLOG_CORRUPT', place: { at: 'log/tile/entries/001', index: 300n } });
+  });
+
+  test('a sidecar beyond the head shows that the database is an older copy', async () => {
+    writeFileSync(join(log.folder, 'objects/log/tile/annex/002'), 'x');
+    await expectRefused({ code: 'TLOG_ROLLED_BACK' });
+  });
+
+  test('a row that is no record any more stops the tree', async () => {
+    // The length of an annex, which then ends beyond the record.
+    await flipRow('entry', 'record', 'idx = 555', 8);
+    await expectStopped({ code: 'TLOG_CORRUPT', place: { index: 555n } });
+  });
+
+  test('an annex that changes on its way to the database stops the tree, though no hash covers it', async () => {
+    const store = await log.openStore();
+    const annex = 10;
+    const shaky: SqlStore = {
+      read: store.read,
+      close: () => store.close(),
+      begin: async () => {
+        const transaction = await store.begin();
+        return {
+          ...transaction,
+          query: (statement, parameters = []) =>
+            transaction.query(
+              statement,
+              statement.startsWith('INSERT INTO entry')
+                ? parameters.map((each) => (each instanceof Uint8Array ? flipped(each, annex) : each))
+                : parameters,
+            ),
+        };
+      },
+    };
+    tree = await log.open({ store: shaky });
+    const before = published();
+    await expect(log.add(tree, 'next')).rejects.toMatchObject({
+      code: 'TLOG_CORRUPT',
+      message: 'Cannot trust tree log: entry row 601 (entry 601) is not what was written to it',
+    });
+    expect(published()).toBe(before);
+    await log.check(await log.restart());
+  });
+
+  test('rows with times that run backwards become no object', async () => {
+    await log.addAll(tree, numbers(601, 700));
+    const store = await log.openStore();
+    const [row] = await store.read<{ record: Uint8Array }>('SELECT record FROM entry WHERE idx = 520');
+    await sql('UPDATE entry SET record = ? WHERE idx = 520', flipped(row!.record, 0));
+    const reports: unknown[] = [];
+    tree = await log.restart({ report: (error) => reports.push(error) });
+    await log.addAll(tree, numbers(700, 768));
+    await tree.close();
+    expect(reports).toMatchObject([{ code: 'TLOG_CORRUPT', place: { at: 'entry rows of bundle 2' } }]);
+    expect(await log.objects.has('log/tile/annex/002')).toBe(false);
+    expect(await log.objects.has('log/tile/entries/002')).toBe(false);
+  });
+});
+
+test('a process that dies between sidecar and bundle leaves one that is taken up again', async () => {
+  await log.remove();
+  log = new TestLog();
+  log.format = annexedEntriesFormat;
+  const inner = log.objects;
+  const dying = {
+    ...inner,
+    putIfAbsent: (path: string, bytes: Uint8Array) =>
+      path.includes('entries') ? Promise.reject(new Error('dead')) : inner.putIfAbsent(path, bytes),
+  };
+  tree = await log.open({ create: true, objects: dying });
+  await log.addAll(tree, numbers(0, 300));
+  await tree.close();
+  expect([await inner.has('log/tile/annex/000'), await inner.has('log/tile/entries/000')]).toEqual([true, false]);
+  await log.check(tree);
+  tree = await log.restart();
+  await tree.close();
+  expect(await inner.has('log/tile/entries/000')).toBe(true);
+  await log.check(await log.restart());
 });

@@ -1,7 +1,7 @@
 /**
  * All that differs between the databases. The statements elsewhere are common SQL with `?` for parameters; on
  * PostgreSQL the placeholders would be numbered, the head row taken with `FOR UPDATE OF tree`, a blob called `bytea`,
- * and `WITHOUT ROWID` fall away.
+ * `WITHOUT ROWID` fall away, and search keys be read from a list of numbers by its own functions.
  */
 export interface Dialect {
   /** Opens a transaction that will write. */

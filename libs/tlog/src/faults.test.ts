@@ -1,5 +1,6 @@
 import { cpSync, rmSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { annexedEntriesFormat } from './annexed-entry.js';
 import { type Fault, FaultyStores, TestLog } from './test-log.js';
 
 let log: TestLog | undefined;
@@ -16,7 +17,8 @@ const batches = [
 ];
 
 async function prefilled(): Promise<TestLog> {
-  const { log, tree } = await TestLog.create();
+  // Entries with annexes: each bundle is two objects.
+  const { log, tree } = await TestLog.create({ format: annexedEntriesFormat });
   await log.addAll(
     tree,
     Array.from({ length: 250 }, (_, index) => String(index)),
@@ -45,6 +47,7 @@ async function run(log: TestLog, fault: Fault | undefined): Promise<FaultyStores
     expect(tree.halted).toBeUndefined();
     for (const batch of batches) await log.addAll(tree, batch);
     await log.check(tree);
+    await log.checkIndex(tree);
   }
   return stores;
 }
@@ -59,6 +62,9 @@ describe('a store that fails', () => {
     operations = count;
     expect(names.filter((name) => name === 'COMMIT')).toHaveLength(3);
     expect(names.filter((name) => name.startsWith('DELETE'))).toHaveLength(2);
+    expect(names.filter((name) => name.startsWith('INSERT OR IGNORE INTO search_k'))).toHaveLength(3);
+    const put = (path: string) => names.indexOf(`put log/tile/${path}/000`);
+    expect([put('annex') < put('entries'), put('entries') < put('0')]).toEqual([true, true]);
     await log.remove();
     return () => original.remove();
   });
@@ -77,8 +83,10 @@ describe('a store that fails', () => {
             expect(stores.fired, named).toBe(true);
             const tree = await log.restart();
             await log.check(tree);
+            await log.checkIndex(tree);
             for (const batch of batches) await log.addAll(tree, batch);
             await log.check(tree);
+            await log.checkIndex(tree);
             expect(tree.head().size, named).toBe(261n);
             await log.remove();
           }
@@ -91,6 +99,7 @@ describe('a store that fails', () => {
 /** A log with the same key and files. */
 async function copyOf(original: TestLog): Promise<TestLog> {
   const copy = Object.assign(new TestLog(), {
+    format: original.format,
     key: original.key,
     signer: original.signer,
     verifier: original.verifier,

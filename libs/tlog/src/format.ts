@@ -18,12 +18,33 @@ export interface TreeFormat {
    * without it. `leafHash` is the record's, for formats whose key it is.
    */
   readonly identity?: (record: Uint8Array, leafHash: Uint8Array) => Uint8Array;
-  /** The bytes of an entry bundle: 1 to 256 records. */
+  /** The bytes of an entry bundle: of 1 to 256 records all, or what the sidecar does not hold. */
   readonly encodeBundle: (records: readonly Uint8Array[]) => Uint8Array;
-  /** Exactly `count` records; throws on anything else. */
+  /** Exactly `count` records, or what the bundle holds of them; throws on anything else. */
   readonly parseBundle: (bytes: Uint8Array, count: number) => Uint8Array[];
   /** The path of a bundle below the tree's folder; `width` 256 names the full one. */
   readonly bundlePath: (index: bigint, width: number) => string;
+  /** Where a bundle is not all of its records. */
+  readonly sidecar?: BundleSidecar;
+}
+
+/**
+ * The object beside each bundle that holds what the bundle's own format has no room for. The tree does not hash it: so
+ * it must be able to tell by itself that a bit of it was flipped. Stored before its bundle: who sees the bundle finds it.
+ */
+export interface BundleSidecar {
+  /** The path of a sidecar below the tree's folder; `width` 256 names the full one. */
+  readonly path: (index: bigint, width: number) => string;
+  /**
+   * What 1 to 256 records have beside what is in the bundle.
+   * @throws TlogError `TLOG_RECORD` if these records cannot follow one another
+   */
+  readonly encode: (records: readonly Uint8Array[]) => Uint8Array;
+  /**
+   * The records, from what `parseBundle` gave of them and all of the sidecar's bytes.
+   * @throws TlogError `TLOG_RECORD` for any bytes but those that `encode` made of so many records
+   */
+  readonly join: (parts: readonly Uint8Array[], sidecar: Uint8Array) => Uint8Array[];
 }
 
 /**

@@ -1,9 +1,11 @@
 import { equalBytes, parseUtf8, encodeUtf8 } from '#libs/encoding';
 import { encodeCheckpoint, parseCheckpoint, parseNote, signNote, verifyCheckpoint } from '#libs/note';
 import { corrupt, TlogError } from './errors.js';
-import type { Head } from './rows.js';
+import { proveConsistency } from './prove.js';
+import { type Head, selectHead } from './rows.js';
+import { edgeFromRows, edgeRow, fullTiles, type Snapshot, snapshotFromRows } from './snapshot.js';
+import type { SqlTransaction } from './sql-store.js';
 import { objectPath, type TreeParts, type TreeState } from './state.js';
-import { selectHead } from './rows.js';
 
 /**
  * Signs the head that a batch leads to. The only place where a tree signs. It refuses to sign fewer entries than
@@ -83,4 +85,64 @@ export async function publishHead(tree: TreeState, head: Head): Promise<void> {
   } finally {
     await lock.rollback();
   }
+}
+
+/**
+ * Head and edge from the rows. If they are what this process saw last, they need no further proof than equality. If
+ * not, they are verified like those of a stranger, and must continue what we saw.
+ * @throws TlogError `TLOG_CORRUPT`, `TLOG_ROLLED_BACK`, `TLOG_KEY`, `TLOG_MISSING`
+ */
+export async function lockHead(tree: TreeState, { query }: SqlTransaction): Promise<Snapshot> {
+  const row = await selectHead(query, tree.id, { lock: true });
+  if (row === undefined) throw new TlogError('TLOG_MISSING', `Cannot append to tree ${tree.name}: its row is gone`);
+  const { committed } = tree;
+  const { head } = row;
+  if (
+    head.note === committed.note &&
+    head.size === committed.size &&
+    head.timestampMs === committed.timestampMs &&
+    equalBytes(head.rootHash, committed.rootHash)
+  ) {
+    edgeFromRows(tree.name, head.size, row.edge).forEach((hashes, level) => {
+      if (equalBytes(hashes, committed.edge[level] ?? new Uint8Array(0))) return;
+      const at = edgeRow(level, fullTiles(level, head.size));
+      throw corrupt({ tree: tree.name, at }, 'is not what was written to it');
+    });
+    return committed;
+  }
+  return adoptHead(tree, row);
+}
+
+/**
+ * Makes a head from the database our own, after the outcome of a COMMIT was unknown or another process appended.
+ * @throws TlogError `TLOG_CORRUPT`, `TLOG_ROLLED_BACK`, `TLOG_KEY`
+ */
+export async function adoptHead(
+  tree: TreeState,
+  row: NonNullable<Awaited<ReturnType<typeof selectHead>>>,
+): Promise<Snapshot> {
+  const { committed } = tree;
+  const { head } = row;
+  const forked = head.size === committed.size && !equalBytes(head.rootHash, committed.rootHash);
+  if (head.size < committed.size || forked || head.timestampMs < committed.timestampMs) {
+    const state = `the database has size ${head.size} at ${head.timestampMs} ms, but size ${committed.size} at ${committed.timestampMs} ms was committed`;
+    throw new TlogError(
+      'TLOG_ROLLED_BACK',
+      `Cannot append to tree ${tree.name}: ${state}${forked ? ' with another root' : ''}`,
+    );
+  }
+  await verifyHead(tree, head);
+  const adopted = snapshotFromRows(tree.name, head, row.edge);
+  // Proven against both roots, the one that we saw and the one that is now signed.
+  if (committed.size > 0n && committed.size < head.size) {
+    const { firstRoot } = await proveConsistency(tree, adopted, committed.size, head.size);
+    if (!equalBytes(firstRoot, committed.rootHash)) {
+      throw corrupt(
+        { tree: tree.name, at: 'tree row' },
+        `of size ${head.size} does not continue size ${committed.size}`,
+      );
+    }
+  }
+  tree.committed = adopted;
+  return adopted;
 }

@@ -1,9 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { annexedEntriesFormat } from './annexed-entry.js';
 import { TestLog } from './test-log.js';
 
 /** What may happen to a log, beside a list of texts in which nothing appears twice. */
-type Step = { kind: 'add'; texts: number[]; frontEnd: number } | { kind: 'restart' } | { kind: 'wait'; ms: number };
+type Step =
+  | { kind: 'add'; texts: number[]; frontEnd: number }
+  | { kind: 'restart' }
+  | { kind: 'wait'; ms: number }
+  | { kind: 'drop' | 'reindex'; frontEnd: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -23,6 +28,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
   {
     weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('drop' as const, 'reindex' as const),
+      frontEnd: fc.integer({ min: 0, max: 1 }),
+    }),
+  },
+  {
+    weight: 1,
     arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: -5000, max: 5000 }) }),
   },
 );
@@ -33,14 +45,24 @@ test(
   async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
-        const { log, tree } = await TestLog.create();
+        const { log, tree } = await TestLog.create({ format: annexedEntriesFormat });
         const model: string[] = [];
         let frontEnds = [tree, await log.open()];
         let lastTime = 0n;
+        /** As long as nobody dropped it, or after it was rebuilt. */
+        let indexed = true;
         try {
           for (const step of steps) {
             if (step.kind === 'wait') log.nowMs += step.ms;
             if (step.kind === 'restart') frontEnds = [await log.restart({ scrubShare: 1 }), await log.open()];
+            if (step.kind === 'drop') {
+              await frontEnds[step.frontEnd]!.dropIndex();
+              indexed = model.length === 0;
+            }
+            if (step.kind === 'reindex') {
+              await frontEnds[step.frontEnd]!.reindex({ keysOf: (record) => log.keysOf(log.textOf(record)) });
+              indexed = true;
+            }
             if (step.kind !== 'add') continue;
             const texts = step.texts.map(String);
             const chosen = frontEnds[step.frontEnd]!;
@@ -60,6 +82,10 @@ test(
           for (const each of frontEnds) {
             await each.refresh();
             await log.check(each);
+            expect(await each.indexedSize()).toBe(indexed ? BigInt(model.length) : 0n);
+            await each.reindex({ keysOf: (record) => log.keysOf(log.textOf(record)) });
+            await log.checkIndex(each);
+            indexed = true;
           }
         } finally {
           await log.remove();

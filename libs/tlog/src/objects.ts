@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, link, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { constants, readFile } from 'node:fs';
+import { access, link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
+import { promisify } from 'node:util';
 import { equalBytes } from '#libs/encoding';
 import { TlogError } from './errors.js';
 
@@ -144,9 +145,12 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Readers wait for nothing else than this. With a file handle, as `node:fs/promises` has it, half as many were served. */
+const readWhole = promisify(readFile);
+
 async function readIfPresent(file: string): Promise<Uint8Array | undefined> {
   try {
-    const bytes = await readFile(file);
+    const bytes = await readWhole(file);
     return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   } catch (error) {
     if (isAbsence(error)) return undefined;

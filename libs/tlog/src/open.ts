@@ -90,6 +90,7 @@ async function verifyStored(parts: TreeParts, create: boolean): Promise<TreeStat
   for (const path of [
     encodeTilePath({ level: 0, index: next, width: TILE_WIDTH }),
     parts.format.bundlePath(next, TILE_WIDTH),
+    ...(parts.format.sidecar ? [parts.format.sidecar.path(next, TILE_WIDTH)] : []),
   ]) {
     if (await parts.objects.has(objectPath(parts, path))) {
       throw rolledBack(name, `object ${objectPath(parts, path)} lies beyond size ${head.size} of the database`);

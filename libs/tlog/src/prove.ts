@@ -1,10 +1,8 @@
-import { equalBytes } from '#libs/encoding';
 import {
   consistencyNodes,
   edgeNodes,
   emptyRoot,
   inclusionNodes,
-  leafHash,
   MerkleError,
   proveConsistency as proveConsistencyFromNodes,
   proveInclusion as proveInclusionFromNodes,
@@ -15,7 +13,7 @@ import {
   verifyInclusion,
 } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
-import { checkFullTile } from './scrub.js';
+import { checkFullTile, checkLeaf } from './scrub.js';
 import { corrupt, TlogError } from './errors.js';
 import type { NodeReader } from './nodes.js';
 import { loadNodes, readBundleRecords, widthAt } from './read.js';
@@ -114,12 +112,8 @@ export async function proveRecord(tree: TreeState, head: Snapshot, index: bigint
   const { leafHash: proven, ...proof } = await proveInclusion(tree, head, index, head.size);
   const at = Number(index % BigInt(TILE_WIDTH));
   const record = (await readBundleRecords(tree, bundle, widthAt(0, bundle, head.size)))[at];
-  if (record === undefined || !equalBytes(leafHash(sha256, tree.format.leafInput(record)), proven)) {
-    throw corrupt(
-      { tree: tree.name, at: `bundle ${tree.format.bundlePath(bundle, TILE_WIDTH)}`, index },
-      'does not have the leaf hash that the tree has',
-    );
-  }
+  const place = { tree: tree.name, at: `bundle ${tree.format.bundlePath(bundle, TILE_WIDTH)}`, index };
+  checkLeaf(tree, place, record, proven);
   return { record, leafHash: proven, proof };
 }
 

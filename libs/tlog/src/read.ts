@@ -36,12 +36,11 @@ export async function readFullTile(tree: TreeState, level: number, index: bigint
 
 /** @throws TlogError `TLOG_CORRUPT` */
 export async function readTileObject(tree: TreeState, level: number, index: bigint): Promise<TileNodes> {
-  const path = objectPath(tree, encodeTilePath({ level, index, width: TILE_WIDTH }));
-  const bytes = await tree.objects.get(path);
-  if (bytes === undefined) throw corrupt({ tree: tree.name, at: path }, 'is missing');
+  const path = encodeTilePath({ level, index, width: TILE_WIDTH });
+  const bytes = await readObject(tree, path);
   if (bytes.length !== TILE_WIDTH * HASH_LENGTH) {
     throw corrupt(
-      { tree: tree.name, at: path },
+      { tree: tree.name, at: objectPath(tree, path) },
       `has ${bytes.length} bytes, not the ${TILE_WIDTH * HASH_LENGTH} of a full tile`,
     );
   }
@@ -81,16 +80,36 @@ export async function readBundleRecords(tree: TreeState, bundle: bigint, width: 
   return (await readBundleObject(tree, bundle)).slice(0, width);
 }
 
-/** @throws TlogError `TLOG_CORRUPT` */
+/**
+ * The 256 records of a full bundle, from bundle and sidecar as stored.
+ * @throws TlogError `TLOG_CORRUPT`, which names the object
+ */
 export async function readBundleObject(tree: TreeState, bundle: bigint): Promise<Uint8Array[]> {
-  const path = objectPath(tree, tree.format.bundlePath(bundle, TILE_WIDTH));
-  const bytes = await tree.objects.get(path);
-  if (bytes === undefined) throw corrupt({ tree: tree.name, at: path }, 'is missing');
+  const { bundlePath, parseBundle, sidecar } = tree.format;
+  const [bytes, beside] = await Promise.all([
+    readObject(tree, bundlePath(bundle, TILE_WIDTH)),
+    sidecar && readObject(tree, sidecar.path(bundle, TILE_WIDTH)),
+  ]);
+  let at = bundlePath(bundle, TILE_WIDTH);
   try {
-    return tree.format.parseBundle(bytes, TILE_WIDTH);
+    const parts = parseBundle(bytes, TILE_WIDTH);
+    if (sidecar === undefined || beside === undefined) return parts;
+    at = sidecar.path(bundle, TILE_WIDTH);
+    return sidecar.join(parts, beside);
   } catch (error) {
-    throw corrupt({ tree: tree.name, at: path }, 'is not a full bundle', { cause: error });
+    throw corrupt({ tree: tree.name, at: objectPath(tree, at) }, 'is not of a full bundle', { cause: error });
   }
+}
+
+/**
+ * The bytes of an object that must be there, by its path below the tree's folder.
+ * @throws TlogError `TLOG_CORRUPT`
+ */
+export async function readObject(tree: TreeState, path: string): Promise<Uint8Array> {
+  const at = objectPath(tree, path);
+  const bytes = await tree.objects.get(at);
+  if (bytes === undefined) throw corrupt({ tree: tree.name, at }, 'is missing');
+  return bytes;
 }
 
 /** How wide the tile or bundle at a place is in a tree of `size` entries; 0 if it is beyond. */

@@ -51,6 +51,7 @@ export async function insertTree(query: Query, tree: Omit<TreeIdentity, 'id'> & 
       head.note,
     ],
   );
+  await query('INSERT INTO search_state (tree, size) SELECT id, size FROM tree WHERE name = ?', [tree.name]);
 }
 
 /** Head and partial tiles of one moment: one statement sees one state of the database, whoever writes meanwhile. */

@@ -42,6 +42,20 @@ export interface LeafIndexRow {
   idx: string;
 }
 
+/** That an entry carries a search key, see `search-rows.ts`. */
+export interface SearchKeyRow {
+  tree: number;
+  run: string;
+  key: string;
+  idx: string;
+}
+
+/** Up to which size the search keys of a tree are complete. */
+export interface SearchStateRow {
+  tree: number;
+  size: string;
+}
+
 const { integer, bytes, text } = dialect.types as { integer: 'bigint'; bytes: 'blob'; text: 'text' };
 
 export const entities = [
@@ -85,6 +99,23 @@ export const entities = [
       idx: { type: integer },
     },
   }),
+  new EntitySchema<SearchKeyRow>({
+    name: 'search_key',
+    withoutRowid: true,
+    columns: {
+      tree: { type: 'integer', primary: true },
+      run: { type: integer, primary: true },
+      key: { type: integer, primary: true },
+      idx: { type: integer, primary: true },
+    },
+  }),
+  new EntitySchema<SearchStateRow>({
+    name: 'search_state',
+    columns: {
+      tree: { type: 'integer', primary: true },
+      size: { type: integer },
+    },
+  }),
 ];
 
 /** The tables as of the first release. Never edited: a change is another migration. */
@@ -114,4 +145,22 @@ class CreateTrees1790000000000 implements MigrationInterface {
   }
 }
 
-export const migrations = [CreateTrees1790000000000];
+/** Entries of before have no keys: the index is complete up to 0, and made by `Tree.reindex`. */
+class CreateSearchKeys1790000000001 implements MigrationInterface {
+  readonly name = 'CreateSearchKeys1790000000001';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(
+      `CREATE TABLE "search_key" ("tree" integer NOT NULL, "run" ${integer} NOT NULL, "key" ${integer} NOT NULL, "idx" ${integer} NOT NULL,
+        PRIMARY KEY ("tree", "run", "key", "idx")) ${dialect.clustered}`,
+    );
+    await runner.query(`CREATE TABLE "search_state" ("tree" integer PRIMARY KEY NOT NULL, "size" ${integer} NOT NULL)`);
+    await runner.query(`INSERT INTO "search_state" ("tree", "size") SELECT "id", 0 FROM "tree"`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    for (const table of ['search_state', 'search_key']) await runner.query(`DROP TABLE "${table}"`);
+  }
+}
+
+export const migrations = [CreateTrees1790000000000, CreateSearchKeys1790000000001];

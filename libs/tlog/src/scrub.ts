@@ -1,7 +1,7 @@
 import { equalBytes } from '#libs/encoding';
 import { encodeTilePath, HASH_LENGTH, leafHash, TILE_WIDTH } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
-import { corrupt } from './errors.js';
+import { corrupt, type Place } from './errors.js';
 import { TileNodes } from './nodes.js';
 import { readBundleObject, readTileObject } from './read.js';
 import { selectTile } from './rows.js';
@@ -39,10 +39,29 @@ export function checkRecords(
   tile: TileNodes,
 ): void {
   records.forEach((record, place) => {
-    if (equalBytes(leafHash(sha256, tree.format.leafInput(record)), tile.leaf(place))) return;
     const index = bundle * BigInt(TILE_WIDTH) + BigInt(place);
-    throw corrupt({ tree: tree.name, at, index }, 'does not have the leaf hash that the tree has');
+    checkLeaf(tree, { tree: tree.name, at, index }, record, tile.leaf(place));
   });
+}
+
+/**
+ * A stored record must have the leaf hash of its place in the tree. What the format cannot read any more has none.
+ * @throws TlogError `TLOG_CORRUPT`
+ */
+export function checkLeaf(
+  tree: TreeState,
+  place: Place,
+  record: Uint8Array | undefined,
+  hash: Uint8Array | undefined,
+  state = 'does not have the leaf hash that the tree has',
+): asserts record {
+  let own: Uint8Array | undefined;
+  try {
+    own = record && leafHash(sha256, tree.format.leafInput(record));
+  } catch (error) {
+    throw corrupt(place, state, { cause: error });
+  }
+  if (own === undefined || hash === undefined || !equalBytes(own, hash)) throw corrupt(place, state);
 }
 
 /**

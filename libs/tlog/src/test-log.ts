@@ -15,10 +15,12 @@ import {
 } from '#libs/merkle';
 import { ed25519NoteSigner, ed25519NoteVerifier, parseCheckpoint, parseNote, verifyCheckpoint } from '#libs/note';
 import { generateSigner, opensslCrypto, sha256 } from '#libs/openssl';
-import { entriesFormat } from './format.js';
+import { encodeAnnexedEntry } from './annexed-entry.js';
+import { entriesFormat, type TreeFormat } from './format.js';
 import { folderObjects, type ObjectStore } from './objects.js';
+import { keyOf } from './search-rows.js';
 import { openSqlStore, type SqlStore } from './sql-store.js';
-import type { Receipt } from './sequence.js';
+import type { Receipt } from './assign.js';
 import { openTree, type Tree, type TreeOptions } from './tree.js';
 
 const ORIGIN = 'log.example';
@@ -36,6 +38,8 @@ export class TestLog {
   readonly signer = ed25519NoteSigner(ORIGIN, this.key, hash);
   readonly verifier = ed25519NoteVerifier(ORIGIN, this.key.publicKey, opensslCrypto);
   nowMs = 1_750_000_000_000;
+  /** The log's own; a single `open` may try another one. */
+  format: TreeFormat = entriesFormat;
   /** What was acknowledged: record by index. */
   readonly acknowledged = new Map<bigint, Uint8Array>();
   /** Every checkpoint that was seen. */
@@ -45,6 +49,7 @@ export class TestLog {
 
   static async create(options: Partial<TreeOptions> = {}): Promise<{ log: TestLog; tree: Tree }> {
     const log = new TestLog();
+    if (options.format !== undefined) log.format = options.format;
     return { log, tree: await log.open({ create: true, ...options }) };
   }
 
@@ -69,7 +74,7 @@ export class TestLog {
       objects: this.objects,
       name: 'log',
       origin: ORIGIN,
-      format: entriesFormat,
+      format: this.format,
       signers: () => [this.signer],
       verifier: this.verifier,
       now: () => this.nowMs,
@@ -103,14 +108,18 @@ export class TestLog {
 
   /** Adds an entry and remembers the receipt, which must hold. */
   async add(tree: Tree, text: string): Promise<Receipt> {
-    const record = encodeUtf8(text);
-    const receipt = await tree.add({ identity: leafHash(sha256, record), encode: () => record });
-    assert.deepEqual(parseUtf8(receipt.record), text);
-    const { index, proof } = receipt;
+    const entry = encodeUtf8(text);
+    const receipt = await tree.add({
+      identity: leafHash(sha256, entry),
+      encode: (_index, timestampMs) => this.#recordOf(text, timestampMs),
+      keys: this.keysOf(text),
+    });
+    const { index, proof, record } = receipt;
+    assert.equal(this.textOf(record), text);
     verifyInclusion(sha256, {
       index,
       size: proof.size,
-      leafHash: leafHash(sha256, record),
+      leafHash: leafHash(sha256, entry),
       proof: proof.hashes,
       root: proof.rootHash,
     });
@@ -122,6 +131,23 @@ export class TestLog {
     this.acknowledged.set(index, record);
     this.checkpoints.add(receipt.checkpoint);
     return receipt;
+  }
+
+  /** By what an entry can be found: its text, one of a few groups, and a word that all have, twice. */
+  keysOf(text: string): string[] {
+    return ['all', `text:${text}`, `group:${text.at(-1) ?? ''}`, 'all'];
+  }
+
+  /** The entry of a record, as `add` was given it. */
+  textOf(record: Uint8Array): string {
+    return parseUtf8(this.format.leafInput(record));
+  }
+
+  #recordOf(text: string, timestampMs: bigint): Uint8Array {
+    const entry = encodeUtf8(text);
+    return this.format.sidecar
+      ? encodeAnnexedEntry({ timestampMs, annex: encodeUtf8(`annex of ${text}`), entry })
+      : entry;
   }
 
   /** Adds entries that arrive together. */
@@ -142,19 +168,21 @@ export class TestLog {
     assert.equal(parseUtf8((await this.objects.get('log/checkpoint')) ?? new Uint8Array()), head.note);
     this.checkpoints.add(head.note);
 
-    const records = await readAllBundles(tree, head.size);
+    const records = await this.#readAllBundles(tree, head.size);
     assert.equal(BigInt(records.length), head.size, 'entries are missing');
     assert.deepEqual(await tree.readRecords(0n, head.size), records);
     for (const [index, record] of this.acknowledged) {
       assert.deepEqual(records[Number(index)], record, `acknowledged entry ${index} is not there`);
     }
-    assert.equal(new Set(records.map((record) => parseUtf8(record))).size, records.length, 'an entry is there twice');
+    assert.equal(new Set(records.map((record) => this.textOf(record))).size, records.length, 'an entry is there twice');
 
     // The tree made anew from the records, against tiles and root.
     const nodes = new Map<string, Uint8Array>();
     const range = CompactRange.empty(sha256);
     for (const record of records) {
-      range.append(leafHash(sha256, record), (level, index, hash) => nodes.set(`${level}/${index}`, hash));
+      range.append(leafHash(sha256, this.format.leafInput(record)), (level, index, hash) =>
+        nodes.set(`${level}/${index}`, hash),
+      );
     }
     const readNode = (level: number, index: bigint) => nodes.get(`${level}/${index}`) ?? assert.fail('no such node');
     assert.deepEqual(range.root(), head.rootHash);
@@ -176,37 +204,65 @@ export class TestLog {
     await this.checkProofs(tree, records);
   }
 
+  /**
+   * Verifies the search index against the records: complete up to the head, each key of each entry once, and nothing
+   * else. For logs whose entries all came in by `add`.
+   */
+  async checkIndex(tree: Tree): Promise<void> {
+    const { size } = tree.head();
+    assert.equal(await tree.indexedSize(), size, 'the index is not complete');
+    const records = await tree.readRecords(0n, size);
+    const expected = records.flatMap((record, index) =>
+      [...new Set(this.keysOf(this.textOf(record)))].map((text) => `${index} ${keyOf(text)}`),
+    );
+    assert.deepEqual((await this.searchRows()).sort(), expected.sort());
+    for (const index of samples(size)) {
+      const text = this.textOf(records[Number(index)] ?? assert.fail('no such record'));
+      const found = await tree.findByKeys({ keys: [`text:${text}`, 'all'], match: 'all', below: size, limit: 10 });
+      assert.deepEqual(found, { indexes: [index], reached: 0n });
+    }
+  }
+
+  /** All that is in the search index, as `<index> <key>`. */
+  async searchRows(): Promise<string[]> {
+    const store = this.#stores.at(-1) ?? assert.fail('no store is open');
+    const rows = await store.read<{ row: string }>(`SELECT idx || ' ' || key AS row FROM search_key`);
+    return rows.map(({ row }) => row);
+  }
+
+  async #readAllBundles(tree: Tree, size: bigint): Promise<Uint8Array[]> {
+    const { parseBundle, sidecar } = this.format;
+    const records: Uint8Array[] = [];
+    for (let index = 0n; index * 256n < size; index++) {
+      const left = size - index * 256n;
+      const width = left < 256n ? Number(left) : 256;
+      const bytes = (await tree.readBundle(index, width)) ?? assert.fail(`bundle ${index} is missing`);
+      const parts = parseBundle(bytes, width);
+      const beside = await tree.readSidecar(index, width);
+      assert.equal(beside === undefined, sidecar === undefined);
+      records.push(...(sidecar === undefined || beside === undefined ? parts : sidecar.join(parts, beside)));
+      if (width < 256) {
+        assert.equal(await tree.readBundle(index, width + 1), undefined);
+        assert.equal(await tree.readSidecar(index, width + 1), undefined);
+      }
+    }
+    return records;
+  }
+
   private async checkProofs(tree: Tree, records: readonly Uint8Array[]): Promise<void> {
     const { size: second, rootHash: secondRoot } = tree.head();
     for (const sample of samples(second)) {
       const record = records[Number(sample)] ?? assert.fail('no such record');
-      assert.equal(await tree.findIndex(leafHash(sha256, record)), sample);
+      const leaf = leafHash(sha256, this.format.leafInput(record));
+      assert.equal(await tree.findIndex(leaf), sample);
       for (const size of [sample + 1n, second]) {
         const { rootHash, hashes } = await tree.proveInclusion(sample, size);
-        verifyInclusion(sha256, {
-          index: sample,
-          size,
-          leafHash: leafHash(sha256, record),
-          proof: hashes,
-          root: rootHash,
-        });
+        verifyInclusion(sha256, { index: sample, size, leafHash: leaf, proof: hashes, root: rootHash });
       }
       const { hashes, firstRoot } = await tree.proveConsistency(sample + 1n, second);
       verifyConsistency(sha256, { first: sample + 1n, second, firstRoot, secondRoot, proof: hashes });
     }
   }
-}
-
-async function readAllBundles(tree: Tree, size: bigint): Promise<Uint8Array[]> {
-  const records: Uint8Array[] = [];
-  for (let index = 0n; index * 256n < size; index++) {
-    const left = size - index * 256n;
-    const width = left < 256n ? Number(left) : 256;
-    const bytes = (await tree.readBundle(index, width)) ?? assert.fail(`bundle ${index} is missing`);
-    records.push(...entriesFormat.parseBundle(bytes, width));
-    if (width < 256) assert.equal(await tree.readBundle(index, width + 1), undefined);
-  }
-  return records;
 }
 
 /** Indexes where trees have their corners. */

@@ -6,6 +6,7 @@ import { encodeHex, encodeUtf8, parseUtf8 } from '#libs/encoding';
 import { encodeTilePath, entryBundlePath, leafHash, nodeHash } from '#libs/merkle';
 import { ed25519NoteSigner, ed25519NoteVerifier, rfc6962NoteSigner, rfc6962NoteVerifier } from '#libs/note';
 import { generateSigner, opensslCrypto, sha256 } from '#libs/openssl';
+import { annexedEntriesFormat, encodeAnnexedEntry } from './annexed-entry.js';
 import { entriesFormat, type TreeFormat } from './format.js';
 import type { ObjectStore } from './objects.js';
 import { hash, TestLog } from './test-log.js';
@@ -233,6 +234,61 @@ describe('reading', () => {
     }
     await expect(tree.readRecords(0n, 261n)).rejects.toMatchObject({ code: 'TLOG_RANGE' });
     expect(await tree.readRecords(260n, 260n)).toEqual([]);
+  });
+
+  test('hands out a full bundle and its sidecar as they are stored, once they are', async () => {
+    log = new TestLog();
+    log.format = annexedEntriesFormat;
+    let tree = await log.open({ create: true });
+    await log.addAll(tree, numbers(0, 260));
+    const read = async () => [await tree.readBundle(0n, 256), await tree.readSidecar(0n, 256)];
+    const before = await read();
+    tree = await log.restart();
+    const stored = ['entries', 'annex'].map((name) => join(log.folder, `objects/log/tile/${name}/000`));
+    expect(await read()).toEqual(before);
+    expect(stored.map((file) => new Uint8Array(readFileSync(file)))).toEqual(before);
+    // As a web server over the same folder would: who reads compares them with the tiles, and so does `scrub`.
+    for (const file of stored) {
+      rmSync(file);
+      writeFileSync(file, 'x');
+    }
+    expect(await read()).toEqual([encodeUtf8('x'), encodeUtf8('x')]);
+    await expect(tree.readBundle(0n, 255)).rejects.toMatchObject({ code: 'TLOG_CORRUPT' });
+    rmSync(stored[1]!);
+    await expect(tree.readSidecar(0n, 256)).rejects.toMatchObject({
+      code: 'TLOG_CORRUPT',
+      place: { at: 'log/tile/annex/000' },
+    });
+  });
+
+  test('gives sidecars of any width, and none where the format has none', async () => {
+    const plain = await create();
+    await log.add(plain, 'a');
+    expect(await plain.readSidecar(0n, 1)).toBeUndefined();
+    const tree = await log.open({ name: 'annexed', format: annexedEntriesFormat, create: true });
+    const entries = numbers(0, 260).map((text) => ({
+      timestampMs: BigInt(log.nowMs),
+      annex: encodeUtf8(`annex ${text}`),
+      entry: encodeUtf8(text),
+    }));
+    await Promise.all(
+      entries.map((each) =>
+        tree.add({ identity: leafHash(sha256, each.entry), encode: () => encodeAnnexedEntry(each) }),
+      ),
+    );
+    const { encode } = annexedEntriesFormat.sidecar!;
+    for (const [index, width] of [
+      [0, 1],
+      [0, 255],
+      [0, 256],
+      [1, 4],
+    ] as const) {
+      const expected = encode(entries.slice(index * 256, index * 256 + width).map(encodeAnnexedEntry));
+      expect(await tree.readSidecar(BigInt(index), width)).toEqual(expected);
+    }
+    expect(await tree.readSidecar(1n, 5)).toBeUndefined();
+    expect(await tree.readSidecar(-1n, 5)).toBeUndefined();
+    await tree.close();
   });
 
   test('proves for every earlier size, and refuses what is out of range', async () => {

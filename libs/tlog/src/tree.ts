@@ -1,13 +1,17 @@
 import { TILE_WIDTH, type Tile } from '#libs/merkle';
+import type { Addition, Receipt, Waiter } from './assign.js';
 import { storeError, TlogError } from './errors.js';
 import { flushFull } from './flush.js';
-import { publishHead } from './head.js';
+import { findByKeys, type KeyMatches, type KeyQuery } from './find.js';
+import { adoptHead, publishHead } from './head.js';
 import { openState } from './open.js';
 import { type ConsistencyProof, proveConsistency, proveInclusion, proveRecord, type Proof } from './prove.js';
-import { readBundleRecords, readTileNodes, widthAt } from './read.js';
+import { readBundleRecords, readObject, readTileNodes, widthAt } from './read.js';
+import { dropKeys, type ReindexOptions, reindexStep } from './reindex.js';
 import { type Head, selectHead, selectIndexes } from './rows.js';
 import { checkBundle } from './scrub.js';
-import { type Addition, adoptHead, type Receipt, sequence, type Waiter } from './sequence.js';
+import { selectIndexedSize } from './search-rows.js';
+import { sequence } from './sequence.js';
 import { halt, type TreeParts, type TreeState } from './state.js';
 
 export interface TreeOptions extends TreeParts {
@@ -48,6 +52,8 @@ export class Tree {
   #finishing: Promise<void> = Promise.resolve();
   /** The work on objects after the last batch. Never rejects. */
   #background: Promise<void> = Promise.resolve();
+  /** The last step on the search keys. Never rejects. */
+  #indexing: Promise<unknown> = Promise.resolve();
   #scrubCursor = 0n;
   /** In the milliseconds of `performance.now()` */
   #scrubNotBefore = 0;
@@ -152,14 +158,23 @@ export class Tree {
 
   /**
    * The bytes of an entry bundle of the published tree, at its full width or any smaller one. Undefined beyond the
-   * tree.
+   * tree. A full one is handed out as it is stored, as by any web server that serves the folder: whoever reads it compares it
+   * with the tiles, and so does `scrub`, which would stop the tree. To hash 256 entries for each reader again proves less.
    * @throws TlogError `TLOG_CORRUPT`, `TLOG_STORE`
    */
   async readBundle(index: bigint, width: number): Promise<Uint8Array | undefined> {
-    if (!isWidth(width) || width > widthAt(0, index, this.#state.published.size)) return undefined;
-    return this.#guarded('read bundle', async (state) =>
-      state.format.encodeBundle(await readBundleRecords(state, index, width)),
-    );
+    const { bundlePath, encodeBundle } = this.#state.format;
+    return this.#readSpan(index, width, bundlePath, encodeBundle);
+  }
+
+  /**
+   * The bytes of what lies beside an entry bundle, see `TreeFormat.sidecar`, at the bundle's full width or any smaller
+   * one. Undefined beyond the tree, or if the format has no sidecars. A full one is handed out as it is stored.
+   * @throws TlogError `TLOG_CORRUPT`, `TLOG_STORE`
+   */
+  async readSidecar(index: bigint, width: number): Promise<Uint8Array | undefined> {
+    const { sidecar } = this.#state.format;
+    return sidecar && this.#readSpan(index, width, sidecar.path, sidecar.encode);
   }
 
   /**
@@ -193,6 +208,51 @@ export class Tree {
       const [index] = (await selectIndexes(state.store.read, state.id, [identity])).values();
       return index === undefined || index >= size ? undefined : index;
     });
+  }
+
+  /**
+   * Log indexes of entries of the published tree by their search keys, the newest first. The index only suggests: another
+   * text may share a key, so compare with the records. See `indexedSize` for how far back none is missing.
+   * @throws TlogError `TLOG_RANGE`, `TLOG_STORE`
+   */
+  async findByKeys(query: KeyQuery): Promise<KeyMatches> {
+    const { size } = this.#state.published;
+    return this.#guarded('search', ({ store, id }) => findByKeys(store.read, id, size, query));
+  }
+
+  /**
+   * Up to which size the search keys are complete: that of the published tree, unless `reindex` has work to do.
+   * @throws TlogError `TLOG_STORE`
+   */
+  async indexedSize(): Promise<bigint> {
+    // The index moves with the commit: what is read after the published size covers at least that.
+    const { size } = this.#state.published;
+    const indexed = await this.#guarded('search', ({ store, id }) => selectIndexedSize(store.read, id));
+    return indexed < size ? indexed : size;
+  }
+
+  /**
+   * Completes the search keys out of stored records, from `indexedSize` on, while entries keep coming in. Each step is a
+   * transaction of its own: a crash leaves the steps before it, and the next call goes on there. Nothing to do takes no
+   * time.
+   * @throws TlogError `TLOG_CLOSED`, `TLOG_RECORD` for too many keys, `TLOG_CORRUPT`; `TLOG_STORE`, also with what
+   * `keysOf` threw as its cause
+   */
+  async reindex({ keysOf, progress }: ReindexOptions): Promise<void> {
+    let step: Awaited<ReturnType<typeof reindexStep>> | undefined;
+    do {
+      const ready = step?.ready;
+      step = await this.#indexWork('rebuild search keys', (state) => reindexStep(state, keysOf, ready));
+      progress?.(step.done, this.#state.committed.size);
+    } while (!step.complete);
+  }
+
+  /**
+   * Forgets all search keys of this tree: the index then is complete up to 0, until `reindex` has made it anew.
+   * @throws TlogError `TLOG_CLOSED`, `TLOG_STORE`
+   */
+  async dropIndex(): Promise<void> {
+    return this.#indexWork('drop search keys', dropKeys);
   }
 
   /**
@@ -248,14 +308,15 @@ export class Tree {
     await this.#sequencing;
     await this.#finishing;
     await this.#background;
+    await this.#indexing;
   }
 
-  #checkOpen(): void {
-    if (this.#closed) throw new TlogError('TLOG_CLOSED', `Cannot add entry: tree ${this.name} is closed`);
+  #checkOpen(action = 'add entry'): void {
+    if (this.#closed) throw new TlogError('TLOG_CLOSED', `Cannot ${action}: tree ${this.name} is closed`);
     const { halted } = this.#state;
     if (halted === undefined) return;
     const { place, message } = halted;
-    throw new TlogError(halted.code, `Cannot add entry: the tree was stopped. ${message}`, {
+    throw new TlogError(halted.code, `Cannot ${action}: the tree was stopped. ${message}`, {
       cause: halted,
       ...(place && { place }),
     });
@@ -299,6 +360,30 @@ export class Tree {
     } catch (error) {
       this.#limits.report(storeError('store objects', error));
     }
+  }
+
+  /** A piece of work on the search keys, after the one before, that `close` waits for. */
+  #indexWork<T>(action: string, work: (state: TreeState) => Promise<T>): Promise<T> {
+    const next = this.#indexing.then(() => {
+      this.#checkOpen(action);
+      return this.#guarded(action, work);
+    });
+    this.#indexing = next.catch(() => undefined);
+    return next;
+  }
+
+  /** A bundle or its sidecar: the object if it is durable and full, else made from the records. */
+  async #readSpan(
+    index: bigint,
+    width: number,
+    pathOf: (index: bigint, width: number) => string,
+    encode: (records: readonly Uint8Array[]) => Uint8Array,
+  ): Promise<Uint8Array | undefined> {
+    if (!isWidth(width) || width > widthAt(0, index, this.#state.published.size)) return undefined;
+    return this.#guarded('read bundle', async (state) => {
+      if (width === TILE_WIDTH && index < state.durableBundles) return readObject(state, pathOf(index, width));
+      return encode(await readBundleRecords(state, index, width));
+    });
   }
 
   /** Gives errors their meaning: of a store, or of wrong bytes, which stop the tree. */
