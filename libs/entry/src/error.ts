@@ -9,7 +9,19 @@ export type EntryErrorCode =
   | 'ENTRY_SIGNATURE'
   | 'ENTRY_TOO_LARGE'
   /** A body from a log cannot be understood. */
-  | 'ENTRY_BODY_MALFORMED';
+  | 'ENTRY_BODY_MALFORMED'
+  /** A proposed entry of Rekor v1 is not of the form its schema asks for; `schema` says where. */
+  | 'ENTRY_SCHEMA'
+  /** A proposed entry is of a kind that does not exist; `schema` says which. */
+  | 'ENTRY_KIND'
+  /** A proposed entry is of a known kind, in a version that is not read here. */
+  | 'ENTRY_VERSION'
+  /** A proposed entry breaks a rule of its kind; `detail` says which. */
+  | 'ENTRY_PROPOSAL'
+  /** The keys or signatures of a proposed entry cannot be read. */
+  | 'ENTRY_PKI'
+  /** A proposed entry can be looked up, but lacks what is needed to log it. */
+  | 'ENTRY_NOT_INSERTABLE';
 
 /** Which rule an `ENTRY_INVALID` broke, in the order in which they are checked. */
 export type EntryInvalidReason =
@@ -25,19 +37,35 @@ export type EntryInvalidReason =
   | 'digest-length'
   | 'algorithm-mismatch';
 
+/**
+ * What a schema did not allow, in the words and with the numbers of go-openapi: 601 type, 602 required, 603 and 604
+ * length, 605 pattern, 606 enumeration, 611 and 612 number of items; 422 for an unknown kind.
+ * @see go-openapi/errors, schema.go
+ */
+export interface SchemaViolation {
+  readonly code: number;
+  readonly message: string;
+}
+
 /** The one error of this library; narrow by `code`. Messages hold no bytes of the entry. */
 export class EntryError extends Error {
   override readonly name = 'EntryError';
   /** Set if `code` is `ENTRY_INVALID`. */
   readonly reason: EntryInvalidReason | undefined;
+  /** What Rekor v1 says of it behind `error processing entry: `. */
+  readonly detail: string | undefined;
+  /** Set if `code` is `ENTRY_SCHEMA` or `ENTRY_KIND`: the body of Rekor v1's answer 422. */
+  readonly schema: SchemaViolation | undefined;
 
   constructor(
     readonly code: EntryErrorCode,
     message: string,
-    options?: ErrorOptions & { reason?: EntryInvalidReason },
+    options?: ErrorOptions & { reason?: EntryInvalidReason; detail?: string; schema?: SchemaViolation },
   ) {
     super(message, options);
     this.reason = options?.reason;
+    this.detail = options?.detail;
+    this.schema = options?.schema;
   }
 }
 

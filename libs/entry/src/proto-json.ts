@@ -1,4 +1,4 @@
-import { EncodingError, parseAnyBase64 } from '#libs/encoding';
+import { EncodingError, hasLoneSurrogate, parseAnyBase64 } from '#libs/encoding';
 import { EntryError } from './error.js';
 
 /** The fields that a message has, by JSON name; what was null is undefined, as if it were absent. */
@@ -54,6 +54,8 @@ export function readBytes(value: unknown, where: string): Uint8Array {
 export function readText(value: unknown, where: string): string {
   if (value === undefined) return '';
   if (typeof value !== 'string') throw malformed(`${where} is not a string`);
+  // Strings of protocol buffers are UTF-8, which has no half of a pair.
+  if (hasLoneSurrogate(value)) throw malformed(`${where} is not valid Unicode`);
   return value;
 }
 

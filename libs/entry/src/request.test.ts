@@ -92,6 +92,11 @@ describe('parseCreateEntryRequest()', () => {
     });
   });
 
+  it('refuses a payload type that UTF-8 cannot carry, which nobody could have signed', () => {
+    const request = changed(dsse(), ['dsseRequestV002', 'envelope', 'payloadType'], '\ud800');
+    expect(() => parseCreateEntryRequest(request)).toThrow(expect.objectContaining({ code: 'ENTRY_JSON' }));
+  });
+
   // log-v2 trap 2 and the rules of proto3 JSON
   it('reads snake_case names', () => {
     const snake = JSON.stringify(hashedRekord())

@@ -105,7 +105,7 @@ function signingAlgorithm({ keyDetails, verifier }: LabelledVerifier, key: Publi
 }
 
 /** `DSSEv1 SP len(type) SP type SP len(payload) SP payload`; lengths count bytes. */
-function preAuthenticationEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
+export function preAuthenticationEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
   const type = encodeUtf8(payloadType);
   return concatBytes(encodeUtf8(`DSSEv1 ${type.length} `), type, encodeUtf8(` ${payload.length} `), payload);
 }
