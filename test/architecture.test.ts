@@ -19,8 +19,11 @@ const floors: Readonly<Record<string, number>> = {
   'libs/trust': 3,
   'libs/timestamp': 3,
   'libs/tlog': 3,
+  'libs/pki': 3,
   'libs/sign': 4,
   'libs/verify': 4,
+  'libs/search': 4,
+  'libs/audit': 4,
   'apps/ca': 5,
   'apps/ct': 5,
   'apps/log': 5,
@@ -45,6 +48,8 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/x509': ['apps/ca', 'apps/tsa'],
   jose: ['libs/identity', 'apps/stack'],
   commander: ['apps/cli'],
+  openpgp: ['libs/pki'],
+  'prom-client': ['libs/nest'],
 };
 
 interface Import {
