@@ -137,6 +137,8 @@ export function plainAnswer(status: number, text: string, headers?: Readonly<Rec
 }
 
 export function sendAnswer(reply: FastifyReply, answer: Answer): void {
+  // Who is not told when to come back comes back at once. An answer's own time stands in its headers.
+  if (answer.status === 503) void reply.header('retry-after', '5');
   void reply
     .code(answer.status)
     .headers(answer.headers ?? {})

@@ -6,7 +6,10 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorShape, errorFilter, plainAnswer, sendAnswer } from './answers.js';
+import { Readiness } from './health.controller.js';
 import type { Log } from './log.js';
+import { Metrics } from './metrics.js';
+import { MetricsController } from './metrics.controller.js';
 
 /** A server that serves. */
 export interface HttpServer {
@@ -28,6 +31,12 @@ export interface BootOptions {
   /** Largest request body, bytes. */
   readonly bodyLimit: number;
   readonly log: Log;
+  /** The server's metrics, where apps have put gauges of their own. By default only those of HTTP and the process. */
+  readonly metrics?: Metrics;
+  /** Would requests that write be served now? What `/readyz` says; by default yes. */
+  readonly ready?: () => boolean | Promise<boolean>;
+  /** The request target as it is routed and seen by controllers, for the one that came. Must not throw. */
+  readonly rewriteUrl?: (url: string) => string;
 }
 
 /** What a page may send, as upstream's services have it: not Authorization, so that browser flows put the token into the body. */
@@ -41,6 +50,7 @@ const preflight = {
  * Content-Type says: the formats we serve are strict about bytes and, as upstream, indifferent to that header.
  */
 export async function bootHttp(module: Type | DynamicModule, options: BootOptions): Promise<HttpServer> {
+  const { rewriteUrl, metrics = new Metrics() } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: options.bodyLimit,
     // A header from outside names the request only if it is short and printable; it ends up in our log.
@@ -52,11 +62,13 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
     requestTimeout: 60_000,
+    ...(rewriteUrl && { rewriteUrl: (request: { url?: string | undefined }) => rewriteUrl(request.url ?? '/') }),
     // Room for the largest token that is read at all, in a header; what is larger than this gets no further than Node's parser.
     http: { maxHeaderSize: 32 * 1024 },
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error: ConnectionError, socket: Socket) => refuseConnection(error, socket, metrics),
     // A path that cannot even be decoded never reaches Nest.
     frameworkErrors: (_error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+      metrics.observeUnreadable(400);
       sendAnswer(reply, plainAnswer(400, 'request could not be read'));
     },
   });
@@ -71,8 +83,12 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
     if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return done();
     void reply.code(204).headers(preflight).send();
   });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    metrics.observe(request, reply);
+    done();
+  });
 
-  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+  const app = await NestFactory.create<NestFastifyApplication>(withServerParts(module, metrics, options), adapter, {
     bodyParser: false,
     // What goes wrong is thrown, or answered and written to our own log.
     logger: false,
@@ -81,6 +97,22 @@ export async function bootHttp(module: Type | DynamicModule, options: BootOption
   app.useGlobalFilters(errorFilter(options));
   await app.listen(options.port, options.host);
   return { getUrl: () => app.getUrl(), close: () => closeServer(app) };
+}
+
+/** What every server has, around what an app brings. */
+function withServerParts(module: Type | DynamicModule, metrics: Metrics, options: BootOptions): DynamicModule {
+  const { ready = () => true, log } = options;
+  return {
+    module: class HttpServerModule {},
+    global: true,
+    imports: [module],
+    controllers: [MetricsController],
+    providers: [
+      { provide: Metrics, useValue: metrics },
+      { provide: Readiness, useValue: new Readiness(ready, log) },
+    ],
+    exports: [Readiness],
+  };
 }
 
 /**
@@ -100,10 +132,12 @@ async function closeServer(app: NestFastifyApplication): Promise<void> {
 }
 
 /** What is not even HTTP: answered in a line, and the connection closed. */
-function refuseConnection(error: ConnectionError, socket: Socket): void {
+function refuseConnection(error: ConnectionError, socket: Socket, metrics: Metrics): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  const [status, phrase] =
+    error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : [400, 'Bad Request'];
+  metrics.observeUnreadable(status);
+  socket.end(`HTTP/1.1 ${status} ${phrase}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /**

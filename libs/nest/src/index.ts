@@ -1,5 +1,5 @@
 /**
- * The only lib that knows NestJS: booting an HTTP application on Fastify, turning errors into answers, reading
+ * The only lib that knows NestJS: booting an HTTP application on Fastify, turning errors into answers, metrics and OpenAPI documents, reading
  * configuration, writing logs, stopping in order.
  *
  * Not here: anything about certificates, logs or proofs. Apps import this lib; libs never do.
@@ -19,5 +19,17 @@ export {
 } from './answers.js';
 export { type BootOptions, bootHttp, type HttpServer, serveUntilSignal } from './boot.js';
 export { ConfigError, readConfig } from './config.js';
+export { gzipWhenAccepted } from './gzip.js';
 export { HealthController } from './health.controller.js';
 export { createLog, type Log, type LogFields } from './log.js';
+export { type GaugeOptions, Metrics, type Sample } from './metrics.js';
+export {
+  type ApiContent,
+  type ApiDescription,
+  type ApiOperation,
+  type ApiResponse,
+  type OpenApiDocument,
+  openApiDocument,
+} from './openapi.js';
+export { OpenApiController } from './openapi.controller.js';
+export { grpcErrorSchema, serverOperations } from './operations.js';
