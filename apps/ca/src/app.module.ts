@@ -1,7 +1,9 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { OpenApiController } from '#libs/nest';
 import { ConfigurationController } from './configuration.controller.js';
 import { IssueCertificate } from './issue.js';
 import { LegacyController } from './legacy.controller.js';
+import { caDocument } from './openapi.js';
 import { SigningCertController } from './signing-cert.controller.js';
 import { TrustBundleController } from './trust-bundle.controller.js';
 
@@ -10,7 +12,13 @@ export class CaModule {
   static register(flow: IssueCertificate): DynamicModule {
     return {
       module: CaModule,
-      controllers: [SigningCertController, LegacyController, TrustBundleController, ConfigurationController],
+      controllers: [
+        SigningCertController,
+        LegacyController,
+        TrustBundleController,
+        ConfigurationController,
+        OpenApiController.register('ca', caDocument),
+      ],
       providers: [{ provide: IssueCertificate, useValue: flow }],
     };
   }

@@ -37,6 +37,73 @@ describe('parseSigningRequest()', () => {
 });
 
 describe('parseSigningRequest() and parseLegacyRequest()', () => {
+  const proof = 'AAAA';
+  const parsers = { v2: parseSigningRequest, v1: parseLegacyRequest };
+  type Version = keyof typeof parsers;
+
+  test.each<[string, Version, string, string]>([
+    ['no JSON', 'v2', '{', 'the body is not JSON'],
+    ['a member twice', 'v2', '{"credentials":{},"credentials":{}}', 'the body is not JSON'],
+    ['null', 'v2', 'null', 'the body is not a JSON object'],
+    ['a list', 'v1', '[]', 'the body is not a JSON object'],
+    ['a number', 'v1', '7', 'the body is not a JSON object'],
+    ['a list for a message', 'v2', '{"credentials":[]}', 'credentials must be an object'],
+    ['text for a message', 'v2', '{"publicKeyRequest":"x"}', 'publicKeyRequest must be an object'],
+    ['text for an inner message', 'v2', '{"public_key_request":{"public_key":""}}', 'publicKey must be an object'],
+    ['a number for text', 'v2', '{"credentials":{"oidcIdentityToken":7}}', 'oidcIdentityToken must be a string'],
+    ['an object for text', 'v2', '{"publicKeyRequest":{"publicKey":{"content":{}}}}', 'content must be a string'],
+    ['a number for bytes', 'v2', '{"certificateSigningRequest":7}', 'certificateSigningRequest must be a string'],
+    ['text for bytes', 'v2', '{"certificateSigningRequest":"!"}', 'certificateSigningRequest is not base64'],
+    ['text for inner bytes', 'v2', '{"publicKeyRequest":{"proofOfPossession":"!"}}', 'proofOfPossession is not base64'],
+    ['text for bytes', 'v1', '{"signedEmailAddress":"!"}', 'signedEmailAddress is not base64'],
+    ['a key that is text', 'v1', '{"publicKey":{"content":"!"}}', 'content is not base64'],
+    [
+      'key and certificate request',
+      'v2',
+      '{"publicKeyRequest":{},"certificateSigningRequest":""}',
+      'publicKeyRequest and certificateSigningRequest exclude each other',
+    ],
+    [
+      'both spellings of a name',
+      'v2',
+      '{"publicKeyRequest":{},"public_key_request":null}',
+      'publicKeyRequest is given twice',
+    ],
+    [
+      'both spellings of an inner name',
+      'v1',
+      '{"public_key":{},"signedEmailAddress":"","signed_email_address":""}',
+      'signedEmailAddress is given twice',
+    ],
+  ])('refuse %s, %s', (_name, version, body, shown) => {
+    expect(() => parsers[version](encodeUtf8(body), undefined)).toThrow(
+      expect.objectContaining({ code: 'CA_REQUEST', shown }),
+    );
+  });
+
+  test('take null as absent, and ignore names they do not know', () => {
+    const body = {
+      credentials: null,
+      publicKeyRequest: { publicKey: { algorithm: ['any'], content: 'key' }, proofOfPossession: proof, unknown: 1 },
+      certificateSigningRequest: null,
+      // A name of every object in JavaScript, and of none here.
+      toString: 1,
+    };
+    const signature = new Uint8Array(3);
+    expect(parseSigningRequest(bytes(body), 'Bearer token')).toEqual({
+      token: 'token',
+      key: { kind: 'public-key', publicKey: encodeUtf8('key'), signature },
+    });
+    expect(parseSigningRequest(bytes({ publicKeyRequest: {} }), undefined)).toEqual({
+      token: undefined,
+      key: { kind: 'public-key', publicKey: new Uint8Array(), signature: new Uint8Array() },
+    });
+    expect(parseLegacyRequest(bytes({ publicKey: { content: proof }, certificateSigningRequest: '' }), 'x')).toEqual({
+      token: 'x',
+      key: { kind: 'public-key', publicKey: signature, signature: new Uint8Array() },
+    });
+  });
+
   test('return or throw CaError for any body', () => {
     const body = fc.oneof(
       fc.uint8Array(),

@@ -1,13 +1,12 @@
-import { EncodingError, encodeUtf8, type JsonValue, parseAnyBase64, parseJson } from '#libs/encoding';
+import { encodeUtf8, type JsonValue, parseJson } from '#libs/encoding';
 import type { ResolvedIssuer } from '#libs/identity';
+import { z } from 'zod';
 import type { KeyProof } from './client-key.js';
 import { CaError } from './errors.js';
 import type { IssuedCertificate, SigningRequest } from './issue.js';
+import { describeProblem, protoBytes, protoMessage } from './proto-json.js';
 
-// The JSON of Fulcio's two APIs (fulcio.proto, fulcio_legacy.proto) as grpc-gateway reads and writes it: names in camelCase
-// or snake_case, null as absent, unknown names ignored, bytes in base64 of either alphabet.
-
-type Message = Readonly<Record<string, JsonValue>>;
+// The JSON of Fulcio's two APIs (fulcio.proto, fulcio_legacy.proto) as grpc-gateway reads and writes it.
 
 /**
  * Far above any honest request: a token of at most 16 KiB and a certificate request of a few. What is larger is refused by its
@@ -15,28 +14,101 @@ type Message = Readonly<Record<string, JsonValue>>;
  */
 const BODY_LIMIT = 256 * 1024;
 
+/** Body of `POST /api/v2/signingCert`. */
+export const signingRequestSchema = protoMessage({
+  credentials: protoMessage({
+    oidcIdentityToken: z.string().optional().describe('Compact JWS. Empty counts as absent'),
+  })
+    .optional()
+    .describe('Where a browser puts the token; other clients may send it in the Authorization header'),
+  publicKeyRequest: protoMessage({
+    publicKey: protoMessage({
+      // Clients write names there that are not in the enum.
+      algorithm: z.unknown().optional().describe('Has no effect: the key says of which algorithm it is'),
+      content: z.string().optional().describe('PEM, SubjectPublicKeyInfo or PKCS#1'),
+    }).optional(),
+    proofOfPossession: protoBytes.optional().describe("Signature over the token's challenge claim, by the key"),
+  }).optional(),
+  certificateSigningRequest: protoBytes.optional().describe('PKCS#10 in PEM, in place of publicKeyRequest'),
+})
+  .refine(
+    ({ publicKeyRequest, certificateSigningRequest }) =>
+      publicKeyRequest === undefined || certificateSigningRequest === undefined,
+    { error: 'publicKeyRequest and certificateSigningRequest exclude each other' },
+  )
+  .meta({
+    id: 'CreateSigningCertificateRequest',
+    description:
+      'A key, or a certificate request, and the token of whom it shall be certified for. As in all of ProtoJSON, names may be in snake_case, null is absent, and unknown names are ignored.',
+  });
+
+/** Body of `POST /api/v1/signingCert`. */
+export const legacyRequestSchema = protoMessage({
+  publicKey: protoMessage({
+    algorithm: z.unknown().optional().describe('Has no effect: the key says of which algorithm it is'),
+    content: protoBytes.optional().describe('DER or PEM, SubjectPublicKeyInfo or PKCS#1'),
+  }).optional(),
+  signedEmailAddress: protoBytes.optional().describe("Signature over the token's challenge claim, by the key"),
+  certificateSigningRequest: protoBytes.optional().describe('PKCS#10 in PEM; goes before publicKey'),
+}).meta({
+  id: 'LegacyCreateSigningCertificateRequest',
+  description: 'A key, or a certificate request; the token stands in the Authorization header.',
+});
+
+const certificateChain = z.object({ certificates: z.array(z.string()).describe('PEM, leaf first, root last') });
+
+export const signingResponseSchema = z
+  .object({ signedCertificateEmbeddedSct: z.object({ chain: certificateChain }) })
+  .meta({ id: 'SigningCertificate', description: 'The certificate, with its SCT in it, and those above it.' });
+
+export const trustBundleSchema = z
+  .object({
+    chains: z.array(z.object({ certificates: z.array(z.string()).describe('PEM, issuing CA first, root last') })),
+  })
+  .meta({ id: 'TrustBundle' });
+
+export const configurationSchema = z
+  .object({
+    issuers: z.array(
+      z.object({
+        issuerUrl: z.string().optional(),
+        wildcardIssuerUrl: z.string().optional().describe('In place of issuerUrl: `*` stands for one label or segment'),
+        audience: z.string(),
+        challengeClaim: z.string().describe('What the proof of possession signs'),
+        spiffeTrustDomain: z.string(),
+        issuerType: z.string(),
+        subjectDomain: z.string(),
+        skipEmailVerification: z.boolean(),
+      }),
+    ),
+  })
+  .meta({ id: 'Configuration', description: 'Whose tokens are accepted.' });
+
 /** Body of `POST /api/v2/signingCert`. @throws CaError `CA_REQUEST` */
 export function parseSigningRequest(body: Uint8Array | undefined, authorization: string | undefined): SigningRequest {
-  const request = parseBody(body);
-  const credentials = messageField(request, 'credentials');
-  const token = credentials && textField(credentials, 'oidcIdentityToken');
-  const keyRequest = messageField(request, 'publicKeyRequest');
-  const csr = bytesField(request, 'certificateSigningRequest');
-  if (keyRequest !== undefined && csr !== undefined) {
-    throw unreadable('publicKeyRequest and certificateSigningRequest exclude each other');
-  }
-  return { token: token || bearer(authorization), key: keyProof(csr, keyRequest && readKeyRequest(keyRequest)) };
+  const request = parseBody(body, signingRequestSchema);
+  const { publicKeyRequest } = request;
+  const key: KeyProof | undefined = publicKeyRequest && {
+    kind: 'public-key',
+    publicKey: encodeUtf8(publicKeyRequest.publicKey?.content ?? ''),
+    signature: publicKeyRequest.proofOfPossession ?? new Uint8Array(),
+  };
+  return {
+    token: request.credentials?.oidcIdentityToken || bearer(authorization),
+    key: keyProof(request.certificateSigningRequest, key),
+  };
 }
 
 /** Body of `POST /api/v1/signingCert`. @throws CaError `CA_REQUEST`, `CA_KEY_MISSING` */
 export function parseLegacyRequest(body: Uint8Array | undefined, authorization: string | undefined): SigningRequest {
-  const request = parseBody(body);
-  const publicKey = messageField(request, 'publicKey');
-  const signature = bytesField(request, 'signedEmailAddress') ?? new Uint8Array();
-  const csr = bytesField(request, 'certificateSigningRequest');
-  const content = publicKey && (bytesField(publicKey, 'content') ?? new Uint8Array());
+  const { publicKey, signedEmailAddress, certificateSigningRequest } = parseBody(body, legacyRequestSchema);
+  const proof: KeyProof | undefined = publicKey && {
+    kind: 'public-key',
+    publicKey: publicKey.content ?? new Uint8Array(),
+    signature: signedEmailAddress ?? new Uint8Array(),
+  };
   // No oneof here: the certificate request wins.
-  const key = keyProof(csr, content && { kind: 'public-key', publicKey: content, signature });
+  const key = keyProof(certificateSigningRequest, proof);
   // In this API, and only in this one, a missing key is reported before the token is looked at.
   if (key.kind === 'missing') throw new CaError('CA_KEY_MISSING', 'Cannot certify key: the request has none');
   return { token: bearer(authorization), key };
@@ -81,14 +153,6 @@ export function encodeConfiguration(issuers: readonly ResolvedIssuer[]): string 
   });
 }
 
-function readKeyRequest(request: Message): KeyProof {
-  const publicKey = messageField(request, 'publicKey');
-  // `algorithm` has no effect upstream either, and clients write names there that are not in the enum.
-  const content = (publicKey && textField(publicKey, 'content')) ?? '';
-  const signature = bytesField(request, 'proofOfPossession') ?? new Uint8Array();
-  return { kind: 'public-key', publicKey: encodeUtf8(content), signature };
-}
-
 /** An empty certificate request counts as none, as a proto3 default does. */
 function keyProof(csr: Uint8Array | undefined, key: KeyProof | undefined): KeyProof {
   if (csr !== undefined && csr.length > 0) return { kind: 'request', csr };
@@ -101,52 +165,18 @@ function bearer(authorization: string | undefined): string | undefined {
 }
 
 /** An empty body is an empty message. */
-function parseBody(body: Uint8Array | undefined): Message {
-  if (body === undefined || body.length === 0) return {};
-  if (body.length > BODY_LIMIT) throw unreadable(`the body has ${body.length} bytes, the limit is ${BODY_LIMIT}`);
-  let value: JsonValue;
+function parseBody<T>(body: Uint8Array | undefined, schema: z.ZodType<T>): T {
+  const bytes = body ?? new Uint8Array();
+  if (bytes.length > BODY_LIMIT) throw unreadable(`the body has ${bytes.length} bytes, the limit is ${BODY_LIMIT}`);
+  let value: JsonValue = {};
   try {
-    value = parseJson(body);
+    if (bytes.length > 0) value = parseJson(bytes);
   } catch (cause) {
     throw unreadable('the body is not JSON', { cause });
   }
-  if (!isMessage(value)) throw unreadable('the body is not a JSON object');
-  return value;
-}
-
-function isMessage(value: JsonValue): value is Record<string, JsonValue> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function field(message: Message, name: string): JsonValue | undefined {
-  const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const names = snake === name ? [name] : [name, snake];
-  const values = names.filter((candidate) => Object.hasOwn(message, candidate)).map((candidate) => message[candidate]);
-  if (values.length > 1) throw unreadable(`${name} is given twice`);
-  return values[0] ?? undefined;
-}
-
-function messageField(message: Message, name: string): Message | undefined {
-  const value = field(message, name);
-  if (value === undefined || isMessage(value)) return value;
-  throw unreadable(`${name} must be an object`);
-}
-
-function textField(message: Message, name: string): string | undefined {
-  const value = field(message, name);
-  if (value === undefined || typeof value === 'string') return value;
-  throw unreadable(`${name} must be a string`);
-}
-
-function bytesField(message: Message, name: string): Uint8Array | undefined {
-  const text = textField(message, name);
-  if (text === undefined) return undefined;
-  try {
-    return parseAnyBase64(text);
-  } catch (cause) {
-    if (cause instanceof EncodingError) throw unreadable(`${name} is not base64`, { cause });
-    throw cause;
-  }
+  const result = schema.safeParse(value);
+  if (!result.success) throw unreadable(describeProblem(result.error));
+  return result.data;
 }
 
 function unreadable(shown: string, options: ErrorOptions = {}): CaError {

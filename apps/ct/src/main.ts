@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bootHttp, createLog, HealthController, serveUntilSignal } from '#libs/nest';
+import { bootHttp, createLog, HealthController, Metrics, serveUntilSignal } from '#libs/nest';
 import { loadSigner, opensslCrypto } from '#libs/openssl';
 import { folderObjects, lockFolder, openSqlStore } from '#libs/tlog';
 import { parseCertificatePem } from '#libs/x509';
@@ -38,13 +38,34 @@ await serveUntilSignal(async () => {
   const issuers = folderObjects(join(folder, 'tiles', 'ct'));
   const submit = new SubmitChain({ tree, roots, signer, crypto: opensslCrypto, issuers });
   const read = new ReadCtLog({ tree, roots, issuers, logId: submit.logId, spki: signer.publicKey.spki, url });
+  const metrics = new Metrics();
+  metrics.gauge({
+    name: 'chancery_tree_size_entries',
+    help: 'Entries in the published tree',
+    label: 'tree',
+    collect: () => ({ [tree.name]: tree.head().size }),
+  });
+  metrics.gauge({
+    name: 'chancery_waiting_entries',
+    help: 'Entries that wait for the next batch',
+    label: 'tree',
+    collect: () => ({ [tree.name]: tree.waiting }),
+  });
   const app = await bootHttp(
     {
       module: class CtServer {},
       imports: [CtModule.register({ submit, read })],
       controllers: [HealthController],
     },
-    { host: config.CHANCERY_CT_HOST, port: config.CHANCERY_CT_PORT, shapes: [ctShape], bodyLimit: 1 << 19, log },
+    {
+      host: config.CHANCERY_CT_HOST,
+      port: config.CHANCERY_CT_PORT,
+      shapes: [ctShape],
+      bodyLimit: 1 << 19,
+      log,
+      metrics,
+      ready: () => tree.halted === undefined,
+    },
   );
   log.info('CT log listening', { url: await app.getUrl(), size: tree.head().size });
   return {

@@ -2,9 +2,16 @@ import { Body, Controller, Get, Header, HttpCode, Inject, Post, Query, Res } fro
 import type { FastifyReply } from 'fastify';
 import { ReadCtLog } from './read-log.js';
 import { SubmitChain } from './submit.js';
+import {
+  consistencyQuery,
+  entriesQuery,
+  entryAndProofQuery,
+  parseChainBody,
+  parseQuery,
+  proofByHashQuery,
+} from './wire.js';
 
 const day = 'public, max-age=86400';
-type Parameters = Record<string, unknown>;
 
 /** RFC 6962 §4. Under the host itself, and under the submission prefix `/ct` that the log's origin names. */
 @Controller(['ct/v1', 'ct/ct/v1'])
@@ -16,14 +23,14 @@ export class Rfc6962Controller {
 
   @Post('add-chain')
   @HttpCode(200)
-  addChain(@Body() body: Uint8Array | undefined): Promise<unknown> {
-    return this.flow.submit('x509', body);
+  async addChain(@Body() body: Uint8Array | undefined): Promise<unknown> {
+    return this.flow.addChain('x509', parseChainBody(body));
   }
 
   @Post('add-pre-chain')
   @HttpCode(200)
-  addPreChain(@Body() body: Uint8Array | undefined): Promise<unknown> {
-    return this.flow.submit('precert', body);
+  async addPreChain(@Body() body: Uint8Array | undefined): Promise<unknown> {
+    return this.flow.addChain('precert', parseChainBody(body));
   }
 
   @Get('get-roots')
@@ -38,26 +45,26 @@ export class Rfc6962Controller {
 
   @Get('get-sth-consistency')
   @Header('cache-control', day)
-  getSthConsistency(@Query() query: Parameters): Promise<unknown> {
-    return this.log.consistency(query);
+  getSthConsistency(@Query() query: unknown): Promise<unknown> {
+    return this.log.consistency(parseQuery(consistencyQuery, query));
   }
 
   @Get('get-proof-by-hash')
   @Header('cache-control', day)
-  getProofByHash(@Query() query: Parameters): Promise<unknown> {
-    return this.log.proofByHash(query);
+  getProofByHash(@Query() query: unknown): Promise<unknown> {
+    return this.log.proofByHash(parseQuery(proofByHashQuery, query));
   }
 
   @Get('get-entries')
-  async getEntries(@Query() query: Parameters, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
-    const { body, full } = await this.log.entries(query);
+  async getEntries(@Query() query: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    const { body, full } = await this.log.entries(parseQuery(entriesQuery, query));
     void reply.header('cache-control', full ? day : 'public, max-age=60');
     return body;
   }
 
   @Get('get-entry-and-proof')
   @Header('cache-control', day)
-  getEntryAndProof(@Query() query: Parameters): Promise<unknown> {
-    return this.log.entryAndProof(query);
+  getEntryAndProof(@Query() query: unknown): Promise<unknown> {
+    return this.log.entryAndProof(parseQuery(entryAndProofQuery, query));
   }
 }

@@ -1,5 +1,6 @@
-import { Controller, Get, Header, Inject, Param, Req } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
+import { Controller, Get, Header, Inject, Param, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { gzipWhenAccepted } from '#libs/nest';
 import { ReadCtLog } from './read-log.js';
 
 const immutable = 'public, max-age=604800, immutable';
@@ -24,9 +25,13 @@ export class StaticCtController {
   @Get('tile/*')
   @Header('content-type', 'application/octet-stream')
   @Header('cache-control', immutable)
-  async tile(@Req() request: FastifyRequest): Promise<Uint8Array> {
+  async tile(@Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<Uint8Array> {
     // As requested, not as decoded: a tile has one spelling.
-    return Buffer.from(await this.log.tile(request.url.replace(/^\/ct\//, '')));
+    const path = request.url.replace(/^\/ct\//, '');
+    const bytes = await this.log.tile(path);
+    // Certificates and fingerprints repeat themselves; hashes do not.
+    if (path.startsWith('tile/data/')) return gzipWhenAccepted(request, reply, bytes);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   @Get('issuer/:fingerprint')

@@ -1,5 +1,6 @@
 import type { CryptoPort, Signer } from '#libs/crypto';
 import { encodeBase64, encodeHex, parseBase64, parseJson } from '#libs/encoding';
+import { certificateKeys } from '#libs/search';
 import type { ObjectStore, Tree } from '#libs/tlog';
 import {
   type Certificate,
@@ -84,6 +85,8 @@ export class SubmitChain {
           ...(kind === 'precert' && { precertificate: submitted.der }),
           fingerprints,
         }),
+      // Of the certificate as it was submitted, which the record keeps: a rebuilt index has the same.
+      keys: certificateKeys(submitted),
     });
 
     // 4. The entry is in the tree for good, so the promise may be signed: over what is stored, which for a repeated

@@ -1,4 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { OpenApiController } from '#libs/nest';
+import { trustDocument } from './openapi.js';
 import { TrustController, TrustDocuments } from './trust.controller.js';
 
 @Module({})
@@ -6,7 +8,7 @@ export class TrustModule {
   static register(documents: TrustDocuments): DynamicModule {
     return {
       module: TrustModule,
-      controllers: [TrustController],
+      controllers: [TrustController, OpenApiController.register('trust', trustDocument)],
       providers: [{ provide: TrustDocuments, useValue: documents }],
     };
   }

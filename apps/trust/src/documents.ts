@@ -17,6 +17,8 @@ export interface InstanceKeys {
     readonly origin: string;
     readonly logId: Uint8Array;
   };
+  /** The tree behind the API of Rekor v1. Its origin has the same host name. */
+  readonly logV1: { readonly publicKey: PublicKey; readonly logId: Uint8Array };
   readonly ctLogId: Uint8Array;
   readonly tsa: readonly Certificate[];
   readonly oidcIssuers: readonly string[];
@@ -26,7 +28,10 @@ export interface InstanceKeys {
 export function makeTrustedRoot(keys: InstanceKeys): string {
   const validFor = { start: keys.since };
   return encodeTrustedRoot({
-    tlogs: [tlogInstance(logBaseUrl(keys), keys.log.publicKey, keys.log.logId, keys.since)],
+    // Clients find the log by its id; both answer under one base URL.
+    tlogs: [keys.log, keys.logV1].map(({ publicKey, logId }) =>
+      tlogInstance(logBaseUrl(keys), publicKey, logId, keys.since),
+    ),
     certificateAuthorities: [{ subject: subjectOf(keys.ca), uri: keys.url, certChain: [...keys.ca], validFor }],
     ctlogs: [tlogInstance(`${keys.url}/ct`, keys.ct, keys.ctLogId, keys.since)],
     timestampAuthorities: [
@@ -35,8 +40,14 @@ export function makeTrustedRoot(keys: InstanceKeys): string {
   });
 }
 
-/** signing_config.v0.2.json: which services to sign with. */
-export function makeSigningConfig(keys: InstanceKeys): string {
+/** Which of Rekor's API versions a signing config offers, the preferred one first. */
+export type RekorVersions = readonly (1 | 2)[];
+
+/**
+ * signing_config.v0.2.json: which services to sign with. Clients take the highest version of Rekor that they speak; one that misreads the other, or
+ * a company that wants one kind of entry only, asks for a config with one.
+ */
+export function makeSigningConfig(keys: InstanceKeys, rekorVersions: RekorVersions = [2, 1]): string {
   const operator = new URL(keys.url).hostname;
   const service = (url: string, majorApiVersion: number) => ({
     url,
@@ -48,7 +59,7 @@ export function makeSigningConfig(keys: InstanceKeys): string {
     // Version 1 is what signing configs call the API whose path says v2 (sigstore-go: pkg/sign/certificate.go).
     caUrls: [service(keys.url, 1)],
     oidcUrls: keys.oidcIssuers.map((issuer) => service(issuer, 1)),
-    rekorTlogUrls: [service(keys.url, 2)],
+    rekorTlogUrls: rekorVersions.map((version) => service(keys.url, version)),
     rekorTlogConfig: { selector: 'ANY' },
     tsaUrls: [service(`${keys.url}/api/v1/timestamp`, 1)],
     tsaConfig: { selector: 'ANY' },

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { bootHttp, createLog, serveUntilSignal } from '#libs/nest';
+import { bootHttp, createLog, HealthController, serveUntilSignal } from '#libs/nest';
 import { parseSigningConfig, parseTrustedRoot } from '#libs/trust';
 import { TrustModule } from './app.module.js';
 import { readTrustConfig } from './config.js';
@@ -15,7 +15,13 @@ parseTrustedRoot(trustedRoot);
 parseSigningConfig(signingConfig);
 
 await serveUntilSignal(async () => {
-  const app = await bootHttp(TrustModule.register(new TrustDocuments(trustedRoot, signingConfig)), {
+  const documents = new TrustDocuments(trustedRoot, { all: signingConfig });
+  const server = {
+    module: class TrustServer {},
+    imports: [TrustModule.register(documents)],
+    controllers: [HealthController],
+  };
+  const app = await bootHttp(server, {
     host: config.CHANCERY_TRUST_HOST,
     port: config.CHANCERY_TRUST_PORT,
     shapes: [trustShape],

@@ -35,8 +35,8 @@ describe('GET /trust/…', () => {
     const root = parseTrustedRoot(text);
     const { host, hostname } = new URL(world.url);
 
-    expect(root.tlogs).toHaveLength(1);
-    const [tlog] = root.tlogs;
+    expect(root.tlogs).toHaveLength(2);
+    const [tlog, tlogV1] = root.tlogs;
     const logKey = await publicKeyOf('log.pem');
     expect(tlog?.publicKey.spki).toEqual(logKey.spki);
     expect(tlog?.keyDetails).toBe('PKIX_ED25519');
@@ -44,6 +44,13 @@ describe('GET /trust/…', () => {
     // C2SP signed-note: the key id's hash over the name, not the hash of the key.
     const idInput = Buffer.concat([Buffer.from(`${hostname}\n\x01`), logKey.spki.slice(-32)]);
     expect(tlog?.logId).toEqual(sha256(idInput));
+
+    // Rekor v1: the hash of the key, whatever the log is called.
+    const logV1Key = await publicKeyOf('log-v1.pem');
+    expect(tlogV1?.publicKey.spki).toEqual(logV1Key.spki);
+    expect(tlogV1?.keyDetails).toBe('PKIX_ECDSA_P256_SHA_256');
+    expect(tlogV1?.baseUrl).toBe(world.url);
+    expect(tlogV1?.logId).toEqual(sha256(logV1Key.spki));
 
     expect(root.ctlogs).toHaveLength(1);
     const [ctlog] = root.ctlogs;
@@ -66,7 +73,7 @@ describe('GET /trust/…', () => {
     );
     expect(tsa?.certChain[0]?.spki).toEqual((await publicKeyOf('tsa.pem')).spki);
 
-    for (const { validFor } of [tlog, ctlog, ca, tsa].filter((item) => item !== undefined)) {
+    for (const { validFor } of [tlog, tlogV1, ctlog, ca, tsa].filter((item) => item !== undefined)) {
       expect(Math.abs((validFor?.start?.getTime() ?? 0) - startedAt.getTime())).toBeLessThan(30_000);
       expect(validFor?.end).toBe(undefined);
     }
@@ -80,12 +87,28 @@ describe('GET /trust/…', () => {
     const config = parseSigningConfig(await response.text());
     expect(config.caUrls.map(({ url }) => url)).toEqual([world.url]);
     expect(config.oidcUrls.map(({ url }) => url)).toEqual([world.issuer]);
-    expect(config.rekorTlogUrls.map(({ url, majorApiVersion }) => [url, majorApiVersion])).toEqual([[world.url, 2]]);
+    expect(config.rekorTlogUrls.map(({ url, majorApiVersion }) => [url, majorApiVersion])).toEqual([
+      [world.url, 2],
+      [world.url, 1],
+    ]);
     expect(config.tsaUrls.map(({ url }) => url)).toEqual([`${world.url}/api/v1/timestamp`]);
     expect((await fetch(`${config.caUrls[0]?.url}/api/v2/trustBundle`)).status).toBe(200);
     expect((await fetch(`${config.oidcUrls[0]?.url}/.well-known/openid-configuration`)).status).toBe(200);
     expect((await fetch(`${config.rekorTlogUrls[0]?.url}/checkpoint`)).status).toBe(200);
     expect((await fetch(`${config.tsaUrls[0]?.url}/certchain`)).status).toBe(200);
+  });
+
+  it('signing_config.v0.2.json?rekor=… names the log for clients of one version only', async () => {
+    for (const version of [1, 2]) {
+      const response = await fetch(`${world.url}${documents[1]}?rekor=${version}`);
+      const config = parseSigningConfig(await response.text());
+      expect(config.rekorTlogUrls.map(({ majorApiVersion }) => majorApiVersion)).toEqual([version]);
+    }
+    for (const wrong of ['3', '', '1&rekor=2', 'v1']) {
+      const response = await fetch(`${world.url}${documents[1]}?rekor=${wrong}`);
+      expect(response.status).toBe(400);
+      expect(await response.text()).toMatch(/^Cannot give a signing config/);
+    }
   });
 
   it('the certificates are those that the services hand out', async () => {
@@ -132,6 +155,7 @@ describe('GET /trust/…', () => {
       ct: ctlog.publicKey,
       ctLogId: ctlog.logId,
       log: { publicKey: tlog.publicKey, origin: 'old.example', logId: tlog.logId },
+      logV1: { publicKey: ctlog.publicKey, logId: ctlog.logId },
       tsa: tsa.certChain,
       oidcIssuers: [],
     };

@@ -1,5 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { OpenApiController } from '#libs/nest';
 import { IssueTimestamp } from './issue.js';
+import { tsaDocument } from './openapi.js';
 import { TimestampController } from './timestamp.controller.js';
 
 @Module({})
@@ -7,7 +9,7 @@ export class TsaModule {
   static register(flow: IssueTimestamp): DynamicModule {
     return {
       module: TsaModule,
-      controllers: [TimestampController],
+      controllers: [TimestampController, OpenApiController.register('tsa', tsaDocument)],
       providers: [{ provide: IssueTimestamp, useValue: flow }],
     };
   }

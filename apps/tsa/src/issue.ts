@@ -1,8 +1,9 @@
 import { encodePem } from '#libs/encoding';
 import type { CryptoPort } from '#libs/crypto';
-import { createTimestamper, parseTimestampJson, parseTimestampRequest, type Timestamper } from '#libs/timestamp';
+import { createTimestamper, parseTimestampRequest, type Timestamper } from '#libs/timestamp';
 import type { TimestampAuthority } from './authority.js';
 import { TsaRequestError } from './errors.js';
+import { parseJsonRequest } from './wire.js';
 
 /** Sigstore's time-stamp policy (timestamp-authority: docs/tsa-policy.md). */
 export const defaultPolicy = '1.3.6.1.4.1.57264.2';
@@ -38,6 +39,11 @@ export class IssueTimestamp {
     });
   }
 
+  /** Whether a certificate of the chain has expired, so that no token would verify. */
+  get expired(): boolean {
+    return this.parts.now().getTime() > this.#expires;
+  }
+
   /**
    * @throws TsaRequestError for the wrong kind of request
    * @throws TimestampError for a request that cannot be stamped
@@ -65,7 +71,7 @@ export class IssueTimestamp {
       throw new TsaRequestError('TSA_EMPTY', 'request in body is required');
     }
     const parsed =
-      mediaType === 'application/json' ? parseTimestampJson(request.body) : parseTimestampRequest(request.body);
+      mediaType === 'application/json' ? parseJsonRequest(request.body) : parseTimestampRequest(request.body);
     const now = this.parts.now();
     // A token under an expired certificate verifies nowhere; better to fail here, where somebody looks.
     if (now.getTime() > this.#expires) throw new Error("The timestamp authority's certificate chain has expired");

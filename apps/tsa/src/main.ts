@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { bootHttp, createLog, serveUntilSignal } from '#libs/nest';
+import { bootHttp, createLog, HealthController, serveUntilSignal } from '#libs/nest';
 import { opensslCrypto } from '#libs/openssl';
 import { TsaModule } from './app.module.js';
 import { loadTimestampAuthority } from './authority.js';
@@ -27,13 +27,21 @@ const flow = new IssueTimestamp({
   successStatus: config.CHANCERY_TSA_HTTP_201 ? 201 : 200,
 });
 await serveUntilSignal(async () => {
-  const app = await bootHttp(TsaModule.register(flow), {
-    host: config.CHANCERY_TSA_HOST,
-    port: config.CHANCERY_TSA_PORT,
-    shapes: [tsaShape],
-    bodyLimit: 1 << 20,
-    log,
-  });
+  const app = await bootHttp(
+    {
+      module: class TsaServer {},
+      imports: [TsaModule.register(flow)],
+      controllers: [HealthController],
+    },
+    {
+      host: config.CHANCERY_TSA_HOST,
+      port: config.CHANCERY_TSA_PORT,
+      shapes: [tsaShape],
+      bodyLimit: 1 << 20,
+      log,
+      ready: () => !flow.expired,
+    },
+  );
   log.info('timestamp authority listening', { url: await app.getUrl() });
   return app;
 }, log);

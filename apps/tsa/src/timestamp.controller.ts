@@ -31,10 +31,4 @@ export class TimestampController {
   certificateChain(): string {
     return this.flow.chainPem;
   }
-
-  @Get('ping')
-  @Header('content-type', 'text/plain')
-  ping(): string {
-    return '.';
-  }
 }

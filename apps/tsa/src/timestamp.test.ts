@@ -13,7 +13,7 @@ import {
   derTag,
   encodeHex,
 } from '#libs/encoding';
-import { bootHttp, createLog, type HttpServer } from '#libs/nest';
+import { bootHttp, createLog, HealthController, type HttpServer } from '#libs/nest';
 import { opensslCrypto, sha256 } from '#libs/openssl';
 import { encodeTimestampRequest, parseTimestampResponse, type Timestamp, verifyTimestamp } from '#libs/timestamp';
 import { parseCertificatePem } from '#libs/x509';
@@ -39,15 +39,14 @@ const logged: string[] = [];
 async function boot(
   options: Pick<ConstructorParameters<typeof IssueTimestamp>[0], 'includeChain' | 'successStatus' | 'acceptedPolicies'>,
 ) {
+  const flow = new IssueTimestamp({
+    authority: await loadTimestampAuthority(authorityFiles, start, opensslCrypto),
+    crypto: opensslCrypto,
+    now: () => clock,
+    ...options,
+  });
   const app = await bootHttp(
-    TsaModule.register(
-      new IssueTimestamp({
-        authority: await loadTimestampAuthority(authorityFiles, start, opensslCrypto),
-        crypto: opensslCrypto,
-        now: () => clock,
-        ...options,
-      }),
-    ),
+    { module: class TsaServer {}, imports: [TsaModule.register(flow)], controllers: [HealthController] },
     {
       host: '127.0.0.1',
       port: 0,
