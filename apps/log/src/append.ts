@@ -1,7 +1,9 @@
 import { encodeTlogEntry } from '#libs/bundle';
-import { type CryptoPort, parsePublicKey, type PublicKey, type SignatureAlgorithm } from '#libs/crypto';
+import { type CryptoPort, findAlgorithm, parsePublicKey, type PublicKey, type SignatureAlgorithm } from '#libs/crypto';
 import {
   canonicalizeEntry,
+  type CreateEntryRequest,
+  type Entry,
   EntryError,
   parseCreateEntryRequest,
   type Verifier,
@@ -9,8 +11,10 @@ import {
   verifyEntry,
 } from '#libs/entry';
 import { leafHash, type Sha256 } from '#libs/merkle';
-import type { Tree } from '#libs/tlog';
+import { certificateKeys, digestKeys, publicKeyKeys } from '#libs/search';
+import { encodeAnnexedEntry, parseAnnexedEntry, type Tree } from '#libs/tlog';
 import { parseCertificate } from '#libs/x509';
+import { type EntryKeys, entryKeys, statementKeys } from './entry-keys.js';
 import { DuplicateEntryError } from './errors.js';
 
 export interface AppendOptions {
@@ -53,10 +57,12 @@ export class AppendEntry {
     const canonicalizedBody = canonicalizeEntry(entry);
 
     // 2. The whole leaf hash identifies the entry: the same bytes again find the earlier index. From here on a crash either
-    //    leaves no trace or leaves the entry in the tree; the client that retries gets the same receipt.
+    //    leaves no trace or leaves the entry in the tree, with its search keys; the client that retries gets the same receipt.
+    const { annex, keys } = searchKeys(request, entry);
     const receipt = await tree.add({
       identity: leafHash(sha256, canonicalizedBody),
-      encode: () => canonicalizedBody,
+      encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: canonicalizedBody }),
+      keys,
     });
     if (receipt.duplicate && this.options.duplicates === 'conflict') throw new DuplicateEntryError(receipt.index);
 
@@ -75,7 +81,7 @@ export class AppendEntry {
             hashes: receipt.proof.hashes,
             checkpoint: receipt.checkpoint,
           },
-          canonicalizedBody: receipt.record,
+          canonicalizedBody: parseAnnexedEntry(receipt.record).entry,
         },
         { emitDefaults: true },
       ),
@@ -87,6 +93,26 @@ function publicKeyOf(verifier: Verifier): PublicKey {
   return 'publicKey' in verifier
     ? parsePublicKey(verifier.publicKey)
     : parseCertificate(verifier.x509Certificate).publicKey;
+}
+
+/** What the entry is found by: its digest and its keys, which it holds, and what its envelope's statement is about, which it does not. */
+function searchKeys(request: CreateEntryRequest, entry: Entry): EntryKeys {
+  if (entry.kind === 'hashedrekord') {
+    // A label without a row in the registry has been refused before.
+    const algorithm = findAlgorithm(entry.keyDetails)?.hash ?? 'sha256';
+    return entryKeys([...digestKeys(algorithm, entry.digest), ...verifierKeys(entry.verifier)], []);
+  }
+  const logged = [
+    ...digestKeys('sha256', entry.payloadHash),
+    ...entry.signatures.flatMap(({ verifier }) => verifierKeys(verifier)),
+  ];
+  return entryKeys(logged, request.kind === 'dsse' ? statementKeys(request.payloadType, request.payload) : []);
+}
+
+function verifierKeys(verifier: Verifier): string[] {
+  return 'publicKey' in verifier
+    ? publicKeyKeys({ spki: verifier.publicKey })
+    : certificateKeys(parseCertificate(verifier.x509Certificate));
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

@@ -3,7 +3,7 @@ import { readConfig } from '#libs/nest';
 
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
-const schema = z.object({
+const fields = z.object({
   /** Address to listen on. */
   CHANCERY_LOG_HOST: z.string().default('127.0.0.1'),
   /** TCP port; 0 lets the system choose. */
@@ -22,11 +22,42 @@ const schema = z.object({
   CHANCERY_LOG_DSSE: flag.default(true),
   /** Threads that verify signatures beside the one that serves; 0 verifies there. */
   CHANCERY_LOG_VERIFY_THREADS: z.coerce.number().int().min(0).max(64).default(1),
+  /** PEM file with the P-256 key of the second tree, which speaks Rekor v1. Without it there is none. */
+  CHANCERY_LOG_V1_KEY_FILE: z.string().optional(),
+  /** The host name in the second tree's checkpoints, for ever. */
+  CHANCERY_LOG_V1_HOSTNAME: z
+    .string()
+    .regex(/^[^\s+/]+$/)
+    .optional(),
+  /** The second tree's ID, for ever: decimal, 1 to 2^63-1, best drawn at random. */
+  CHANCERY_LOG_V1_TREE_ID: z
+    .string()
+    .regex(/^[1-9][0-9]{0,18}$/)
+    .transform(BigInt)
+    .refine((id) => id < 1n << 63n, 'must be below 2^63')
+    .optional(),
+  /** Keep the statements of `intoto` entries beside the second tree, and hand them out with the entries. */
+  CHANCERY_LOG_V1_ATTESTATIONS: flag.default(false),
+  /** Longer statements are not kept, bytes. */
+  CHANCERY_LOG_V1_MAX_ATTESTATION_SIZE: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1 << 22)
+    .default(102_400),
+});
+
+const schema = fields.superRefine((config, context) => {
+  if (config.CHANCERY_LOG_V1_KEY_FILE === undefined) return;
+  for (const name of ['CHANCERY_LOG_V1_HOSTNAME', 'CHANCERY_LOG_V1_TREE_ID'] as const) {
+    if (config[name] !== undefined) continue;
+    context.addIssue({ code: 'custom', path: [name], message: 'is needed with CHANCERY_LOG_V1_KEY_FILE' });
+  }
 });
 
 export type LogConfig = Readonly<z.infer<typeof schema>>;
 
 /** @throws ConfigError with every problem */
 export function readLogConfig(environment: NodeJS.ProcessEnv = process.env): LogConfig {
-  return readConfig(schema, environment, { prefix: 'CHANCERY_LOG_', known: Object.keys(schema.shape) });
+  return readConfig(schema, environment, { prefix: 'CHANCERY_LOG_', known: Object.keys(fields.shape) });
 }

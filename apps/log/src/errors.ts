@@ -23,6 +23,13 @@ const entryAnswers = {
   ENTRY_SIGNATURE: 'invalid hashedrekord request',
   ENTRY_TOO_LARGE: 'invalid entry: canonical form is larger than 65535 bytes',
   ENTRY_BODY_MALFORMED: 'invalid entry',
+  // What follows is said of entries of Rekor v1 alone.
+  ENTRY_SCHEMA: 'invalid entry',
+  ENTRY_KIND: 'invalid entry',
+  ENTRY_VERSION: 'invalid entry',
+  ENTRY_PROPOSAL: 'invalid entry',
+  ENTRY_PKI: 'invalid entry',
+  ENTRY_NOT_INSERTABLE: 'invalid entry',
 } as const satisfies Record<EntryErrorCode, string>;
 
 /** What the engine throws while appending. Retry-After in seconds where waiting helps. */

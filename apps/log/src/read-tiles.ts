@@ -2,7 +2,7 @@ import { parseEntryBundlePath, parseTilePath } from '#libs/merkle';
 import type { Tree } from '#libs/tlog';
 import { TileNotFoundError } from './errors.js';
 
-/** Tiles, entry bundles and the checkpoint of one tree, by their C2SP tlog-tiles paths. */
+/** Tiles, entry bundles with their annexes, and the checkpoint of one tree, by their C2SP tlog-tiles paths. */
 export class ReadTiles {
   constructor(private readonly tree: Tree) {}
 
@@ -11,20 +11,25 @@ export class ReadTiles {
   }
 
   /**
-   * `url`: as requested. Only the one spelling of a path exists: whatever else decodes to it is not found.
+   * `path`: `tile/0/x001/067`, `tile/entries/x001/067.p/5`, `tile/annex/…` beside it.
    * @throws TileNotFoundError, MerkleError `MERKLE_TILE_PATH`
    */
-  async read(url: string): Promise<Uint8Array> {
-    const path = url.replace(/^\/api\/v2\//, '').replace(/^\//, '');
-    const bytes = path.startsWith('tile/entries/')
-      ? await this.readBundle(path)
-      : await this.tree.readTile(parseTilePath(path));
+  async read(path: string): Promise<Uint8Array> {
+    const bytes = await this.#find(path);
     if (bytes === undefined) throw new TileNotFoundError(`Cannot read ${path.slice(0, 100)}: beyond the tree`);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return bytes;
   }
 
-  private readBundle(path: string): Promise<Uint8Array | undefined> {
-    const { index, width } = parseEntryBundlePath(path);
-    return this.tree.readBundle(index, width);
+  #find(path: string): Promise<Uint8Array | undefined> {
+    if (path.startsWith('tile/entries/')) {
+      const { index, width } = parseEntryBundlePath(path);
+      return this.tree.readBundle(index, width);
+    }
+    if (path.startsWith('tile/annex/')) {
+      // Numbered as the bundles.
+      const { index, width } = parseEntryBundlePath(path.replace('tile/annex/', 'tile/entries/'));
+      return this.tree.readSidecar(index, width);
+    }
+    return this.tree.readTile(parseTilePath(path));
   }
 }

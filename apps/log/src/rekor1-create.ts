@@ -1,0 +1,52 @@
+import { proposeEntry, type V1Ports } from '#libs/entry';
+import { leafHash } from '#libs/merkle';
+import { sha256 } from '#libs/openssl';
+import { encodeAnnexedEntry } from '#libs/tlog';
+import { proposalKeys } from './entry-keys.js';
+import type { Attestations } from './rekor1-attestations.js';
+import { DuplicateLogEntryError } from './rekor1-errors.js';
+import { encodeLogEntry, entryIdOf, type RekorShard } from './rekor1-log.js';
+import { parseRekorBody } from './rekor1-request.js';
+
+export interface CreateLogEntryOptions {
+  readonly shard: RekorShard;
+  readonly ports: V1Ports;
+  /** Keeps statements of `intoto` entries. */
+  readonly attestations?: Attestations;
+}
+
+/** POST /api/v1/log/entries: a proposed entry in, its LogEntry out, with the promise and the proof that it is in the tree. */
+export class CreateLogEntry {
+  constructor(private readonly options: CreateLogEntryOptions) {}
+
+  /**
+   * @throws RekorError, RekorSchemaError, EntryError, PkiError for an entry that cannot be logged
+   * @throws DuplicateLogEntryError when it is there already
+   * @throws TlogError when the log cannot take it now
+   */
+  async create(body: Uint8Array | undefined): Promise<{ id: string; json: string }> {
+    const { shard, ports, attestations } = this.options;
+
+    // 1. Schema, keys, signatures and policy. What remains are the canonical bytes, and what the log keeps beside them.
+    const proposal = await proposeEntry(parseRekorBody(body, 'proposedEntry'), ports, { insert: true });
+
+    // 2. The statement is durable before the entry that points to it: a crash in between leaves a statement that no entry
+    //    names, and never an acknowledged entry without its statement.
+    if (proposal.attestation !== undefined) await attestations?.keep(proposal.attestation);
+
+    // 3. The leaf hash is the entry's identity. From here on a crash either leaves no trace or leaves the entry in the tree, with
+    //    its search keys; the client that repeats itself gets 409 and the place of the entry.
+    const identity = leafHash(sha256, proposal.body);
+    const { annex, keys } = proposalKeys(proposal);
+    const receipt = await shard.tree.add({
+      identity,
+      encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: proposal.body }),
+      keys,
+    });
+    if (receipt.duplicate) throw new DuplicateLogEntryError(entryIdOf(shard.treeId, identity));
+
+    // 4. The engine proved the entry against the checkpoint it just published. Only now may it be promised.
+    const { id, entry } = encodeLogEntry(shard, receipt);
+    return { id, json: JSON.stringify({ [id]: entry }) };
+  }
+}
