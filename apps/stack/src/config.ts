@@ -23,6 +23,15 @@ const schema = z.object({
   CHANCERY_LOG_DUPLICATES: z.enum(['receipt', 'conflict']).default('receipt'),
   /** Take `dsse` 0.0.2 log entries, which sigstore-js 4 sends for attestations. */
   CHANCERY_LOG_DSSE: flag.default(true),
+  /** Keep the statements of `intoto` entries of Rekor v1 beside the log, and hand them out with the entries. */
+  CHANCERY_LOG_ATTESTATIONS: flag.default(false),
+  /** Longer statements are not kept, bytes. */
+  CHANCERY_LOG_MAX_ATTESTATION_SIZE: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1 << 22)
+    .default(102_400),
   /** Threads that verify signatures beside the one that serves; 0 verifies there. Default: one less than there are cores, 1 to 4. */
   CHANCERY_VERIFY_THREADS: z.coerce
     .number()

@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,22 +15,32 @@ import { createTimestampAuthority } from '../../tsa/src/authority.js';
  *     keys/ca.pem             signs certificates              keys/ca-chain.pem   its chain, issuing certificate first
  *     keys/ca-root.pem        signed ca-chain once; not needed to run: move it somewhere safe
  *     keys/ct.pem             signs SCTs and the CT log's tree heads
- *     keys/log.pem            signs the transparency log's checkpoints
+ *     keys/log.pem            signs the transparency log's checkpoints (Rekor v2)
+ *     keys/log-v1.pem         signs the checkpoints and entry timestamps of the log's other tree (Rekor v1)
  *     keys/tsa.pem            signs timestamps                keys/tsa-chain.pem  its chain, signing certificate first
  *     keys/tsa-root.pem       signed tsa-chain once; not needed to run
  *     instance.json           who this instance is, with the fingerprint of each of these; written last
  */
 export interface Instance {
   readonly createdAt: Date;
-  readonly origins: { readonly log: string; readonly ct: string };
+  readonly origins: Origins;
   readonly keys: {
     readonly ca: string;
     readonly caChain: string;
     readonly ct: string;
     readonly log: string;
+    readonly logV1: string;
     readonly tsa: string;
     readonly tsaChain: string;
   };
+}
+
+/** What the logs are called, for ever. */
+interface Origins {
+  readonly log: string;
+  /** The Rekor v1 tree: `<hostname> - <treeId>` in its checkpoints. `treeId`: decimal, 1 to 2^63-1. */
+  readonly logV1: { readonly hostname: string; readonly treeId: string };
+  readonly ct: string;
 }
 
 /** Files whose public half clients already trust: changing one is a different instance. */
@@ -39,15 +49,16 @@ const pinned = {
   caChain: 'ca-chain.pem',
   ct: 'ct.pem',
   log: 'log.pem',
+  logV1: 'log-v1.pem',
   tsa: 'tsa.pem',
   tsaChain: 'tsa-chain.pem',
 } as const;
 type PinnedFile = keyof typeof pinned;
 
 interface Manifest {
-  readonly version: 1;
+  readonly version: 2;
   readonly createdAt: string;
-  readonly origins: { readonly log: string; readonly ct: string };
+  readonly origins: Origins;
   readonly fingerprints: Readonly<Record<PinnedFile, string>>;
 }
 
@@ -100,6 +111,7 @@ export async function createInstance(
     caChain: ca.chainPem,
     ct: generateSigner('P-256').exportPkcs8Pem(),
     log: generateSigner('ed25519').exportPkcs8Pem(),
+    logV1: generateSigner('P-256').exportPkcs8Pem(),
     tsa: tsa.keyPem,
     tsaChain: tsa.chainPem,
   } as const satisfies Record<PinnedFile, string>;
@@ -112,16 +124,20 @@ export async function createInstance(
   const fingerprints = Object.fromEntries(
     Object.entries(files).map(([role, text]) => [role, fingerprint(role as PinnedFile, text)]),
   ) as Record<PinnedFile, string>;
-  for (const role of ['ca', 'ct', 'log', 'tsa'] as const) {
+  for (const role of ['ca', 'ct', 'log', 'logV1', 'tsa'] as const) {
     log.warn('new key', { role, file: `keys/${pinned[role]}`, fingerprint: fingerprints[role] });
   }
   log.warn('keys/ca-root.pem and keys/tsa-root.pem are not needed to run: move them to a safe place', {});
 
   const manifest: Manifest = {
-    version: 1,
+    version: 2,
     createdAt: createdAt.toISOString(),
-    // A name for ever. No port: clients take the host of the base URL without it (sigstore-go: pkg/verify/tlog.go).
-    origins: { log: options.url.hostname, ct: `${options.url.host}/ct` },
+    // Names for ever. No port: clients take the host of the base URL without it (sigstore-go: pkg/verify/tlog.go).
+    origins: {
+      log: options.url.hostname,
+      logV1: { hostname: options.url.hostname, treeId: String(newTreeId()) },
+      ct: `${options.url.host}/ct`,
+    },
     fingerprints,
   };
   return {
@@ -173,6 +189,7 @@ export async function loadInstance(folder: string): Promise<Instance> {
       caChain: await read('caChain'),
       ct: await read('ct'),
       log: await read('log'),
+      logV1: await read('logV1'),
       tsa: await read('tsa'),
       tsaChain: await read('tsaChain'),
     },
@@ -217,18 +234,34 @@ function parseManifest(text: string): Manifest {
     throw unreadable(cause);
   }
   if (manifest === null) throw unreadable();
+  if ((manifest as { version?: unknown }).version === 1) {
+    throw new InstanceError(
+      'INSTANCE_UNREADABLE',
+      'Cannot use the data folder: it was made before the log had its second tree; make a new instance in an empty folder',
+    );
+  }
   const { version, createdAt, origins, fingerprints } = manifest;
   const complete =
-    version === 1 &&
+    version === 2 &&
     typeof createdAt === 'string' &&
     !Number.isNaN(Date.parse(createdAt)) &&
     typeof origins?.log === 'string' &&
     typeof origins.ct === 'string' &&
+    // The file may hold anything, whatever its type says.
+    typeof origins.logV1?.hostname === 'string' &&
+    typeof origins.logV1.treeId === 'string' &&
+    /^[1-9]\d{0,18}$/.test(origins.logV1.treeId) &&
     fingerprints !== undefined &&
     // The file may hold null, whatever its type says.
     Object.keys(pinned).every((role) => typeof fingerprints?.[role as PinnedFile] === 'string');
   if (!complete) throw unreadable();
   return { version, createdAt, origins, fingerprints };
+}
+
+/** Rekor v1's trees are named by a positive 63-bit number; random, so that entry ids of two instances differ. */
+function newTreeId(): bigint {
+  const id = randomBytes(8).readBigUInt64BE() >> 1n;
+  return id === 0n ? newTreeId() : id;
 }
 
 /** Temporary file, fsync, rename, fsync of the folder: after a power cut there is the whole file or none. */

@@ -1,5 +1,7 @@
 import { createLog, serveUntilSignal } from '#libs/nest';
 import { readStackConfig, type StackOptions } from './config.js';
+import type { RekorVersions } from '../../trust/src/documents.js';
+import { type ReindexProgress, reindexSearch as reindexSearchOf } from './reindex.js';
 import { exportTrust as exportTrustOf, startStack } from './stack.js';
 
 const now = (): Date => new Date();
@@ -12,7 +14,19 @@ export async function runStack(options: StackOptions = {}): Promise<void> {
   await serveUntilSignal(() => startStack(config, log, now), log);
 }
 
-/** The trusted root and signing config of a data folder. @throws ConfigError, InstanceError */
-export function exportTrust(options: StackOptions = {}): Promise<{ trustedRoot: string; signingConfig: string }> {
-  return exportTrustOf(readStackConfig(options), now);
+/** The trusted root and signing config of a data folder; `rekorVersions` that the latter offers. @throws ConfigError, InstanceError */
+export function exportTrust(
+  options: StackOptions = {},
+  rekorVersions?: RekorVersions,
+): Promise<{ trustedRoot: string; signingConfig: string }> {
+  return exportTrustOf(readStackConfig(options), now, rekorVersions);
+}
+
+/** Rebuilds the search index of a data folder that nobody uses. @throws ConfigError, InstanceError, TlogError */
+export function reindexSearch(
+  options: StackOptions,
+  progress?: (progress: ReindexProgress) => void,
+): Promise<readonly ReindexProgress[]> {
+  const log = createLog({ format: 'text', now, write: (line) => process.stderr.write(line) });
+  return reindexSearchOf(readStackConfig(options), { now, log, ...(progress && { progress }) });
 }

@@ -155,7 +155,7 @@ describe('startStack() refuses', () => {
     expect(existsSync(data)).toBe(false);
   });
 
-  const files = ['ca.pem', 'ca-chain.pem', 'ct.pem', 'log.pem', 'tsa.pem', 'tsa-chain.pem'];
+  const files = ['ca.pem', 'ca-chain.pem', 'ct.pem', 'log.pem', 'log-v1.pem', 'tsa.pem', 'tsa-chain.pem'];
 
   it.each(files)('a folder without keys/%s, and makes no new one', async (file) => {
     const data = await copy();
@@ -233,14 +233,27 @@ describe('startStack() refuses', () => {
       ...['version', 'createdAt', 'origins', 'fingerprints'].flatMap((name) => [
         JSON.stringify({ ...good, [name]: undefined }),
         JSON.stringify({ ...good, [name]: null }),
-        JSON.stringify({ ...good, [name]: 2 }),
+        JSON.stringify({ ...good, [name]: 3 }),
       ]),
+      ...[{}, { hostname: 'a' }, { hostname: 'a', treeId: '0' }, { hostname: 'a', treeId: 7 }].map((logV1) =>
+        JSON.stringify({ ...good, origins: { ...(good['origins'] as object), logV1 } }),
+      ),
     ];
     const data = await copy();
     for (const text of damaged) {
       await writeFile(join(data, 'instance.json'), text);
       await expect(start(data), text).rejects.toMatchObject({ code: 'INSTANCE_UNREADABLE' });
     }
+  });
+
+  it('an instance of the time when the log had one tree, and says so', async () => {
+    const data = await copy();
+    const good = JSON.parse(await readFile(join(data, 'instance.json'), 'utf8')) as object;
+    await writeFile(join(data, 'instance.json'), JSON.stringify({ ...good, version: 1 }));
+    await expect(start(data)).rejects.toMatchObject({
+      code: 'INSTANCE_UNREADABLE',
+      message: expect.stringContaining('before the log had its second tree'),
+    });
   });
 
   it('a folder without its database, and makes no new one', async () => {
@@ -298,7 +311,7 @@ describe('a new instance', () => {
     expect(warnings.filter(({ message }) => message.startsWith('THIS FOLDER IS EMPTY'))).toHaveLength(1);
     const made = warnings.filter(({ message }) => message === 'new key');
     expect(made.map(({ role, severity }) => [role, severity])).toEqual(
-      ['ca', 'ct', 'log', 'tsa'].map((role) => [role, 'warn']),
+      ['ca', 'ct', 'log', 'logV1', 'tsa'].map((role) => [role, 'warn']),
     );
     expect(lines.join('')).toContain('DEVELOPMENT ISSUER IS ON');
     expect(lines.join('')).not.toContain('PRIVATE KEY');

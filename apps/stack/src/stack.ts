@@ -1,47 +1,25 @@
 import { createPrivateKey, randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { CryptoPort } from '#libs/crypto';
-import { entryAlgorithms } from '#libs/entry';
-import {
-  createTokenVerifier,
-  type IssuerConfig,
-  type IssuerKind,
-  issuerKinds,
-  parseFulcioConfig,
-} from '#libs/identity';
-import { bootHttp, ConfigError, type ErrorShape, type Log } from '#libs/nest';
-import { noteLogId } from '#libs/note';
-import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
-import { folderObjects, lockFolder, openSqlStore, type SqlStore, type Tree } from '#libs/tlog';
-import { CaModule } from '../../ca/src/app.module.js';
-import { loadAuthority } from '../../ca/src/authority.js';
-import { clientAlgorithms, defaultClientAlgorithms } from '../../ca/src/client-key.js';
-import { CaError, caShape } from '../../ca/src/errors.js';
-import { IssueCertificate } from '../../ca/src/issue.js';
-import { CtModule } from '../../ct/src/app.module.js';
+import { bootHttp, ConfigError, describe, type ErrorShape, type Log } from '#libs/nest';
+import { opensslCrypto, threadedCrypto } from '#libs/openssl';
+import { lockFolder, openSqlStore } from '#libs/tlog';
+import { caShape } from '../../ca/src/errors.js';
 import { ctShape } from '../../ct/src/errors.js';
-import { ReadCtLog } from '../../ct/src/read-log.js';
-import { AcceptedRoots, codeSigning } from '../../ct/src/roots.js';
-import { SubmitChain } from '../../ct/src/submit.js';
-import { openCtTree } from '../../ct/src/tree.js';
-import { AppendEntry } from '../../log/src/append.js';
-import { LogModule } from '../../log/src/app.module.js';
 import { logShape } from '../../log/src/errors.js';
-import { ReadTiles } from '../../log/src/read-tiles.js';
-import { openLogTree } from '../../log/src/tree.js';
-import { TrustModule } from '../../trust/src/app.module.js';
-import { type InstanceKeys, makeSigningConfig, makeTrustedRoot } from '../../trust/src/documents.js';
+import { rekor1BodyLimit, rekor1Shape } from '../../log/src/rekor1-errors.js';
+import { cleanRekorPath } from '../../log/src/rekor1-path.js';
+import { searchShape } from '../../log/src/search-errors.js';
+import { makeSigningConfig, makeTrustedRoot, type RekorVersions } from '../../trust/src/documents.js';
 import { trustShape } from '../../trust/src/errors.js';
-import { TrustDocuments } from '../../trust/src/trust.controller.js';
-import { TsaModule } from '../../tsa/src/app.module.js';
-import { loadTimestampAuthority } from '../../tsa/src/authority.js';
 import { tsaShape } from '../../tsa/src/errors.js';
-import { defaultPolicy, IssueTimestamp } from '../../tsa/src/issue.js';
 import { StackModule } from './app.module.js';
 import type { StackConfig } from './config.js';
 import { DevOidc, devOidcShape } from './dev-oidc.js';
-import { createInstance, type Instance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
+import { createInstance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
+import { baseUrl, devIssuer, devIssuerUrl, issuerUrls, readIssuers } from './issuers.js';
+import { composeServices, instanceKeys, treeMetrics } from './services.js';
+import { reindexTree } from './reindex.js';
+import { closeTrees, loadParts, type NamedTree, openTrees, type Trees } from './trees.js';
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 /** Paths that no service has are worded as by the gateway that most of Sigstore's clients know. */
@@ -88,9 +66,7 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     const store = await openSqlStore({ file: join(folder, 'chancery.db'), create });
     closers.push(() => store.close());
     const trees = await openTrees({ folder, store, instance, parts, create, now, log });
-    closers.push(async () => {
-      await Promise.all([trees.log.close(), trees.ct.close()]);
-    });
+    closers.push(() => closeTrees(trees));
     await finish?.();
 
     // 4. The services, each with its own key, and the documents that name exactly these keys.
@@ -125,14 +101,29 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     const app = await bootHttp(StackModule.register(services, devOidc), {
       host: config.CHANCERY_HOST,
       port: config.CHANCERY_PORT,
-      shapes: [logShape, caShape, tsaShape, ctShape, trustShape, ...(devOidc ? [devOidcShape] : []), otherApiShape],
-      bodyLimit: 1 << 22,
+      shapes: [
+        ...[logShape, rekor1Shape, searchShape, caShape, tsaShape, ctShape, trustShape],
+        ...(devOidc ? [devOidcShape] : []),
+        otherApiShape,
+      ],
+      bodyLimit: rekor1BodyLimit,
+      rewriteUrl: cleanRekorPath,
+      metrics: treeMetrics(trees),
+      // What cannot be logged is not signed either: all of them, or none.
+      ready: () => trees.all.every(({ tree }) => tree.halted === undefined),
       log,
     });
     closers.push(() => app.close());
     if (devOidc)
       log.warn('DEVELOPMENT ISSUER IS ON: anyone on this machine gets a token for any identity', { issuer: devUrl });
-    log.info('serving', { url, folder, logSize: trees.log.head().size, ctSize: trees.ct.head().size });
+    log.info('serving', {
+      url,
+      folder,
+      logSize: trees.log.head().size,
+      logV1Size: trees.v1.tree.head().size,
+      ctSize: trees.ct.head().size,
+    });
+    completeIndex(trees, log);
     return { url, close };
   } catch (error) {
     await close();
@@ -140,147 +131,21 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
   }
 }
 
-type Parts = Awaited<ReturnType<typeof loadParts>>;
-interface Trees {
-  readonly log: Tree;
-  /** How trust material names the log. */
-  readonly logId: Uint8Array;
-  readonly ct: Tree;
-}
-
-async function loadParts(instance: Instance, now: Date) {
-  const { keys } = instance;
-  return {
-    ca: await loadAuthority({ keyPem: keys.ca, chainPem: keys.caChain }, now, opensslCrypto),
-    tsa: await loadTimestampAuthority({ keyPem: keys.tsa, chainPem: keys.tsaChain }, now, opensslCrypto),
-    ct: loadSigner(keys.ct),
-    log: loadSigner(keys.log),
+/**
+ * Completes search keys that are missing, while everything serves: after `chancery log reindex` was interrupted. Until then each search answer says how
+ * far back it reaches. Ends by itself when a tree is closed; the next start goes on.
+ */
+function completeIndex({ all }: Trees, log: Log): void {
+  const complete = async ({ name, tree }: NamedTree): Promise<void> => {
+    const indexed = await tree.indexedSize();
+    if (indexed === tree.head().size) return;
+    log.warn('completing the search index', { tree: name, indexed, size: tree.head().size });
+    await reindexTree({ name, tree });
+    log.info('search index complete', { tree: name });
   };
-}
-
-async function openTrees(options: {
-  folder: string;
-  store: SqlStore;
-  instance: Instance;
-  parts: Parts;
-  create: boolean;
-  now: () => Date;
-  log: Log;
-}): Promise<Trees> {
-  const { store, instance, parts, create, log } = options;
-  const common = {
-    store,
-    objects: folderObjects(join(options.folder, 'tiles')),
-    create,
-    now: () => options.now().getTime(),
-    // The folder's lock sees to it.
-    soleProcess: true,
-    report: (error: Error) => log.error('log storage', { error: error.message }),
-  };
-  const { origins } = instance;
-  const { tree, logId } = await openLogTree({ ...common, origin: origins.log, signer: parts.log });
-  return { log: tree, logId, ct: await openCtTree({ ...common, origin: origins.ct, signer: parts.ct }) };
-}
-
-function composeServices(options: {
-  config: StackConfig;
-  url: string;
-  folder: string;
-  instance: Instance;
-  parts: Parts;
-  trees: Trees;
-  issuers: readonly IssuerConfig[];
-  oidcUrls: readonly string[];
-  /** Verifies what clients send. */
-  crypto: CryptoPort;
-  now: () => Date;
-}) {
-  const { config, url, parts, trees, crypto, now } = options;
-  const issuerFiles = folderObjects(join(options.folder, 'tiles', 'ct'));
-  const root = parts.ca.chain.at(-1);
-  if (root === undefined) throw new Error('The CA has no certificates');
-  const roots = new AcceptedRoots([root], { crypto, extendedKeyUsages: [codeSigning] });
-  const submit = new SubmitChain({
-    tree: trees.ct,
-    roots,
-    signer: parts.ct,
-    crypto: opensslCrypto,
-    issuers: issuerFiles,
-  });
-  const keys = instanceKeys(url, options.instance, parts, options.oidcUrls);
-  return [
-    CaModule.register(
-      new IssueCertificate({
-        authority: parts.ca,
-        tokens: createTokenVerifier({ issuers: options.issuers, kinds: { ...issuerKinds, dev: devKind }, fetch, now }),
-        ctLog: {
-          // The same flow as over HTTP, without the way there and back.
-          addPreChain: (chain) =>
-            submit.addChain('precert', chain).catch((cause: unknown) => {
-              throw new CaError('CA_LOG', 'Cannot submit precertificate: the CT log refused', { cause });
-            }),
-        },
-        ctLogKey: parts.ct.publicKey,
-        permitted: clientAlgorithms(defaultClientAlgorithms),
-        crypto,
-        now,
-      }),
-    ),
-    CtModule.register({
-      submit,
-      read: new ReadCtLog({
-        tree: trees.ct,
-        roots,
-        issuers: issuerFiles,
-        logId: submit.logId,
-        spki: parts.ct.publicKey.spki,
-        url: `${url}/ct`,
-      }),
-    }),
-    LogModule.register({
-      append: new AppendEntry({
-        tree: trees.log,
-        logId: trees.logId,
-        sha256,
-        hash: opensslCrypto.hash,
-        verifyDigest: crypto.verifyDigest,
-        algorithms: entryAlgorithms,
-        acceptDsse: config.CHANCERY_LOG_DSSE,
-        duplicates: config.CHANCERY_LOG_DUPLICATES,
-      }),
-      tiles: new ReadTiles(trees.log),
-    }),
-    TsaModule.register(
-      new IssueTimestamp({
-        authority: parts.tsa,
-        crypto: opensslCrypto,
-        now,
-        acceptedPolicies: [defaultPolicy],
-        includeChain: false,
-        successStatus: 200,
-      }),
-    ),
-    TrustModule.register(new TrustDocuments(makeTrustedRoot(keys), makeSigningConfig(keys))),
-  ];
-}
-
-/** The public half of what signs here, for the documents that clients trust. */
-function instanceKeys(url: string, instance: Instance, parts: Parts, oidcIssuers: readonly string[]): InstanceKeys {
-  const { origins } = instance;
-  return {
-    url,
-    since: instance.createdAt,
-    ca: parts.ca.chain,
-    ct: parts.ct.publicKey,
-    ctLogId: sha256(parts.ct.publicKey.spki),
-    log: {
-      publicKey: parts.log.publicKey,
-      origin: origins.log,
-      logId: noteLogId(origins.log, parts.log.publicKey, opensslCrypto.hash),
-    },
-    tsa: parts.tsa.chain,
-    oidcIssuers,
-  };
+  for (const one of all) {
+    complete(one).catch((error: unknown) => log.error('search index', { tree: one.name, error: describe(error) }));
+  }
 }
 
 /**
@@ -290,61 +155,12 @@ function instanceKeys(url: string, instance: Instance, parts: Parts, oidcIssuers
 export async function exportTrust(
   config: StackConfig,
   now: () => Date,
+  rekorVersions?: RekorVersions,
 ): Promise<{ trustedRoot: string; signingConfig: string }> {
   const instance = await loadInstance(resolve(config.CHANCERY_DATA));
   const parts = await loadParts(instance, now());
   // Needs no issuers: the trusted root does not name them.
   const issuers = config.CHANCERY_OIDC_CONFIG === undefined ? [] : await readIssuers(config);
   const keys = instanceKeys(baseUrl(config), instance, parts, issuerUrls(config, issuers));
-  return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys) };
-}
-
-/** The development issuer gives tokens of both shapes: with an e-mail address, and like GitHub's. */
-const devKind: IssuerKind = {
-  challengeClaim: 'sub',
-  fields: [],
-  principal: (token, issuer) => {
-    const shape = 'job_workflow_ref' in token.claims ? 'github-workflow' : 'email';
-    const kind = issuerKinds[shape];
-    if (kind === undefined) throw new Error(`There is no issuer kind ${shape}`);
-    return kind.principal(token, issuer);
-  },
-};
-
-function devIssuer(url: string): IssuerConfig {
-  return { issuerUrl: url, clientId: 'sigstore', type: 'dev', wildcard: false };
-}
-
-async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> {
-  const file = config.CHANCERY_OIDC_CONFIG;
-  if (file !== undefined) {
-    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      throw new ConfigError([`CHANCERY_OIDC_CONFIG: cannot read ${file} (${error.code ?? 'unknown'})`]);
-    });
-    return [...parseFulcioConfig(text)];
-  }
-  if (config.CHANCERY_DEV) return [];
-  throw new ConfigError([
-    'CHANCERY_OIDC_CONFIG: nobody could get a certificate; name a file with the issuers of identity tokens (--oidc-config), or try things out with --dev',
-  ]);
-}
-
-/** Where the development issuer is, if there is one. */
-function devIssuerUrl(config: StackConfig): string | undefined {
-  return config.CHANCERY_DEV ? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc` : undefined;
-}
-
-/** The issuers that the signing config names. */
-function issuerUrls(config: StackConfig, issuers: readonly IssuerConfig[]): string[] {
-  const devUrl = devIssuerUrl(config);
-  return [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devUrl === undefined ? [] : [devUrl])];
-}
-
-function baseUrl(config: StackConfig): string {
-  const given = config.CHANCERY_URL?.replace(/\/+$/, '');
-  return given ?? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}`;
-}
-
-function hostInUrl(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
+  return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys, rekorVersions) };
 }

@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises';
+import { type IssuerConfig, type IssuerKind, issuerKinds, parseFulcioConfig } from '#libs/identity';
+import { ConfigError } from '#libs/nest';
+import type { StackConfig } from './config.js';
+
+/** The development issuer gives tokens of both shapes: with an e-mail address, and like GitHub's. */
+export const devKind: IssuerKind = {
+  challengeClaim: 'sub',
+  fields: [],
+  principal: (token, issuer) => {
+    const shape = 'job_workflow_ref' in token.claims ? 'github-workflow' : 'email';
+    const kind = issuerKinds[shape];
+    if (kind === undefined) throw new Error(`There is no issuer kind ${shape}`);
+    return kind.principal(token, issuer);
+  },
+};
+
+export function devIssuer(url: string): IssuerConfig {
+  return { issuerUrl: url, clientId: 'sigstore', type: 'dev', wildcard: false };
+}
+
+/** Whose tokens are taken. @throws ConfigError */
+export async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> {
+  const file = config.CHANCERY_OIDC_CONFIG;
+  if (file !== undefined) {
+    const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new ConfigError([`CHANCERY_OIDC_CONFIG: cannot read ${file} (${error.code ?? 'unknown'})`]);
+    });
+    return [...parseFulcioConfig(text)];
+  }
+  if (config.CHANCERY_DEV) return [];
+  throw new ConfigError([
+    'CHANCERY_OIDC_CONFIG: nobody could get a certificate; name a file with the issuers of identity tokens (--oidc-config), or try things out with --dev',
+  ]);
+}
+
+/** Where the development issuer is, if there is one. */
+export function devIssuerUrl(config: StackConfig): string | undefined {
+  return config.CHANCERY_DEV ? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc` : undefined;
+}
+
+/** The issuers that the signing config names. */
+export function issuerUrls(config: StackConfig, issuers: readonly IssuerConfig[]): string[] {
+  const devUrl = devIssuerUrl(config);
+  return [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devUrl === undefined ? [] : [devUrl])];
+}
+
+/** Under which URL clients reach this server; no trailing slash. */
+export function baseUrl(config: StackConfig): string {
+  const given = config.CHANCERY_URL?.replace(/\/+$/, '');
+  return given ?? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}`;
+}
+
+function hostInUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
