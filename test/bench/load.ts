@@ -7,12 +7,18 @@ export interface LoadResult {
   readonly rate: number;
   /** Milliseconds. */
   readonly p50: number;
+  readonly p95: number;
   readonly p99: number;
   /** How often each status came. */
   readonly statuses: Readonly<Record<number, number>>;
 }
 
-/** One HTTP/1.1 request as it goes over the wire. */
+/** A GET as it goes over the wire. */
+export function wireGet(path: string): Buffer {
+  return Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n`);
+}
+
+/** A POST as it goes over the wire. */
 export function wireRequest(options: { path: string; body: Uint8Array; contentType: string }): Buffer {
   const head =
     `POST ${options.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${options.contentType}\r\n` +
@@ -28,6 +34,8 @@ export async function load(options: {
   port: number;
   connections: number;
   requests: readonly Buffer[];
+  /** Requests a second, each sent when it is due; without it as fast as the answers come. */
+  pace?: number;
 }): Promise<LoadResult> {
   const latencies = new Float64Array(options.requests.length);
   const statuses: Record<number, number> = {};
@@ -41,6 +49,10 @@ export async function load(options: {
         const index = next++;
         const request = options.requests[index];
         if (request === undefined) break;
+        if (options.pace !== undefined) {
+          const due = started + (index / options.pace) * 1000 - performance.now();
+          if (due > 0) await new Promise((resolve) => setTimeout(resolve, due));
+        }
         const sent = performance.now();
         socket.write(request);
         const status = await read();
@@ -54,7 +66,15 @@ export async function load(options: {
   const sorted = latencies.sort();
   const quantile = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
   const requests = options.requests.length;
-  return { requests, seconds, rate: requests / seconds, p50: quantile(0.5), p99: quantile(0.99), statuses };
+  return {
+    requests,
+    seconds,
+    rate: requests / seconds,
+    p50: quantile(0.5),
+    p95: quantile(0.95),
+    p99: quantile(0.99),
+    statuses,
+  };
 }
 
 function open(port: number): Promise<Socket> {

@@ -357,7 +357,6 @@ describe('reading', () => {
 
   it('paths that nobody serves, or that cannot be decoded, is 404 or 400', async () => {
     const unknown = [
-      '/',
       '/x',
       '/keys/ca.pem',
       '/instance.json',
