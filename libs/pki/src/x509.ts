@@ -12,6 +12,7 @@ import { type Certificate, oid, parseCertificate, subjectAltNames, type SubjectA
 import { isChain } from './chain.js';
 import { badKey, badSignature, checkSize, PkiError } from './error.js';
 import { readPem } from './pem.js';
+import { giveTurn } from './turn.js';
 import { verifyWith } from './verify.js';
 
 /** Ten certificates with RSA-4096 keys are 30 KiB of PEM. */
@@ -19,6 +20,13 @@ const MAX_KEY = 131_072;
 /** Signatures by the largest RSA keys have 1 KiB. */
 const MAX_SIGNATURE = 4096;
 const MAX_CERTIFICATES = 10;
+
+/**
+ * One block as generators write it (RFC 7468 §3): what most clients send. Its base64 is strict, so bytes that have been read from it are written in no
+ * other way, and need not be written again.
+ */
+const generated =
+  /^-----BEGIN ([A-Z ]{1,64})-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n-----END \1-----\n$/;
 
 /**
  * Public keys and certificates in PEM, raw signatures.
@@ -55,9 +63,13 @@ export function x509KeyOf(pem: Uint8Array): PkiKey {
   if (rest === 'more blocks') {
     throw badKey(`more than ${MAX_CERTIFICATES} blocks`, 'too many certificates specified in PEM block');
   }
+  const canonicalOf = (): Uint8Array =>
+    generated.test(Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('latin1'))
+      ? pem
+      : encodeUtf8(blocks.map(({ label, der }) => encodePem(label, der)).join(''));
   if (blocks.length === 1 && first.label === 'PUBLIC KEY') {
     const publicKey = reading(() => parsePublicKey(first.der));
-    return keyOf(publicKey, encodePem(first.label, first.der), []);
+    return keyOf(publicKey, canonicalOf(), []);
   }
   const other = blocks.find(({ label }) => label !== 'CERTIFICATE');
   if (other !== undefined) {
@@ -71,16 +83,18 @@ export function x509KeyOf(pem: Uint8Array): PkiKey {
     const state = 'the first certificate does not lead to the last';
     throw new PkiError('PKI_CHAIN', `Cannot verify certificate chain: ${state}`, `x509: ${state}`);
   }
-  const canonical = blocks.map(({ label, der }) => encodePem(label, der)).join('');
-  return { ...keyOf(leaf.publicKey, canonical, subjectsOf(leaf)), certificate: leaf.der };
+  return { ...keyOf(leaf.publicKey, canonicalOf(), subjectsOf(leaf)), certificate: leaf.der };
 }
 
-function keyOf(publicKey: PublicKey, canonical: string, subjects: readonly string[]): PkiKey {
+function keyOf(publicKey: PublicKey, canonical: Uint8Array, subjects: readonly string[]): PkiKey {
   return {
-    canonical: encodeUtf8(canonical),
+    canonical,
     subjects,
     publicKey,
-    verify: async (message, signature) => isSignature(publicKey, message, signature),
+    verify: async (message, signature) => {
+      await giveTurn();
+      return isSignature(publicKey, message, signature);
+    },
   };
 }
 

@@ -22,6 +22,9 @@ function returnsOrThrowsOwn<T>(parse: () => T): T | undefined {
   }
 }
 
+/** Every record of a bundle. */
+const all = { from: 0, to: 256 };
+
 describe('encodeAnnexedEntry()', () => {
   test('writes time, annex with its length, and the entry', () => {
     const record = encodeAnnexedEntry({
@@ -118,7 +121,19 @@ describe('annexedEntriesFormat', () => {
       fc.property(inOrder, (entries) => {
         const records = entries.map(encodeAnnexedEntry);
         const parts = annexedEntriesFormat.parseBundle(annexedEntriesFormat.encodeBundle(records), records.length);
-        expect(sidecar.join(parts, sidecar.encode(records))).toEqual(records);
+        expect(sidecar.join(parts, sidecar.encode(records), all)).toEqual(records);
+      }),
+    );
+  });
+
+  test('gives back any range of the records', () => {
+    fc.assert(
+      fc.property(inOrder, fc.nat(256), fc.nat(256), (entries, from, to) => {
+        const records = entries.map(encodeAnnexedEntry);
+        const parts = entries.map(({ entry }) => entry);
+        expect(sidecar.join(parts, sidecar.encode(records), { from, to })).toEqual(
+          records.slice(from, Math.max(from, to)),
+        );
       }),
     );
   });
@@ -132,7 +147,7 @@ describe('annexedEntriesFormat', () => {
         const at = bit % (bytes.length * 8);
         const flipped = bytes.map((byte, index) => (index === at >> 3 ? byte ^ (1 << (at & 7)) : byte));
         for (const wrong of [flipped, bytes.subarray(0, at >> 3), Uint8Array.of(...bytes, 0)]) {
-          expect(() => sidecar.join(parts, wrong)).toThrow(unstorable);
+          expect(() => sidecar.join(parts, wrong, all)).toThrow(unstorable);
         }
       }),
     );
@@ -146,7 +161,7 @@ describe('annexedEntriesFormat', () => {
         const head = Uint8Array.from(heads.flat());
         const bytes = Uint8Array.of(...head, ...sha256(head));
         const parts = Array.from({ length: count }, (_, at) => Uint8Array.of(at));
-        const records = returnsOrThrowsOwn(() => sidecar.join(parts, bytes));
+        const records = returnsOrThrowsOwn(() => sidecar.join(parts, bytes, all));
         if (records !== undefined) expect(sidecar.encode(records)).toEqual(bytes);
       }),
       { numRuns: 500 },
@@ -159,7 +174,7 @@ describe('annexedEntriesFormat', () => {
     expect(() => sidecar.encode([at(2n), at(1n)])).toThrow('one of 1 ms follows one of 2 ms');
     const heads = parseHex('00000000000000020000' + '00000000000000010000');
     const parts = [Uint8Array.of(1), Uint8Array.of(1)];
-    expect(() => sidecar.join(parts, Uint8Array.of(...heads, ...sha256(heads)))).toThrow(
+    expect(() => sidecar.join(parts, Uint8Array.of(...heads, ...sha256(heads)), all)).toThrow(
       'one of 1 ms follows one of 2 ms',
     );
   });

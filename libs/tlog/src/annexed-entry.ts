@@ -73,7 +73,7 @@ const annexSidecar: BundleSidecar = {
     return bytes;
   },
 
-  join: (entries, bytes) => {
+  join: (entries, bytes, { from, to }) => {
     const length = bytes.length - DIGEST_BYTES;
     if (length < 0 || !equalBytes(sha256(bytes.subarray(0, length)), bytes.subarray(length))) {
       throw new TlogError('TLOG_RECORD', 'Cannot parse annexes: their SHA-256 is not that at their end');
@@ -81,12 +81,12 @@ const annexSidecar: BundleSidecar = {
     const view = viewOf(bytes);
     let at = 0;
     let previous = 0n;
-    const records = entries.map((entry) => {
+    const records: Uint8Array[] = [];
+    entries.forEach((entry, place) => {
       const end = annexEnd(view, at, length);
       previous = checkTime(view, at, previous);
-      const head = bytes.subarray(at, end);
+      if (place >= from && place < to) records.push(concatBytes(bytes.subarray(at, end), entry));
       at = end;
-      return concatBytes(head, entry);
     });
     if (at !== length) {
       throw new TlogError(

@@ -41,10 +41,14 @@ export interface BundleSidecar {
    */
   readonly encode: (records: readonly Uint8Array[]) => Uint8Array;
   /**
-   * The records, from what `parseBundle` gave of them and all of the sidecar's bytes.
+   * The records [from, to) of the bundle, from what `parseBundle` gave of all of them and all of the sidecar's bytes.
    * @throws TlogError `TLOG_RECORD` for any bytes but those that `encode` made of so many records
    */
-  readonly join: (parts: readonly Uint8Array[], sidecar: Uint8Array) => Uint8Array[];
+  readonly join: (
+    parts: readonly Uint8Array[],
+    sidecar: Uint8Array,
+    range: { readonly from: number; readonly to: number },
+  ) => Uint8Array[];
 }
 
 /**

@@ -16,7 +16,7 @@ import { sha256 } from '#libs/openssl';
 import { checkFullTile, checkLeaf } from './scrub.js';
 import { corrupt, TlogError } from './errors.js';
 import type { NodeReader } from './nodes.js';
-import { loadNodes, readBundleRecords, widthAt } from './read.js';
+import { loadNodes, readBundleRecords } from './read.js';
 import { fullTiles, type Snapshot } from './snapshot.js';
 import type { TreeState } from './state.js';
 
@@ -111,7 +111,7 @@ export async function proveRecord(tree: TreeState, head: Snapshot, index: bigint
   const bundle = index / BigInt(TILE_WIDTH);
   const { leafHash: proven, ...proof } = await proveInclusion(tree, head, index, head.size);
   const at = Number(index % BigInt(TILE_WIDTH));
-  const record = (await readBundleRecords(tree, bundle, widthAt(0, bundle, head.size)))[at];
+  const [record] = await readBundleRecords(tree, bundle, at + 1, at);
   const place = { tree: tree.name, at: `bundle ${tree.format.bundlePath(bundle, TILE_WIDTH)}`, index };
   checkLeaf(tree, place, record, proven);
   return { record, leafHash: proven, proof };

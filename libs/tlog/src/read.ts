@@ -63,28 +63,33 @@ export async function loadNodes(tree: TreeState, head: Snapshot, nodes: readonly
 }
 
 /**
- * The first `width` records of a bundle; the tree has to reach that far.
+ * The records [from, to) of a bundle; the tree has to reach that far.
  * @throws TlogError `TLOG_CORRUPT`
  */
-export async function readBundleRecords(tree: TreeState, bundle: bigint, width: number): Promise<Uint8Array[]> {
-  const start = bundle * BigInt(TILE_WIDTH);
+export async function readBundleRecords(tree: TreeState, bundle: bigint, to: number, from = 0): Promise<Uint8Array[]> {
   if (bundle >= tree.durableBundles) {
-    const rows = await selectRecords(tree.store.read, tree.id, start, start + BigInt(width));
-    if (rows.length === width) return rows;
+    const first = bundle * BigInt(TILE_WIDTH);
+    const [start, end] = [first + BigInt(from), first + BigInt(to)];
+    const rows = await selectRecords(tree.store.read, tree.id, start, end);
+    if (rows.length === to - from) return rows;
     // Filled and moved to the objects since `head` was read: else there is neither row nor object.
     if (!(await tree.objects.has(objectPath(tree, tree.format.bundlePath(bundle, TILE_WIDTH))))) {
-      const at = `entry rows ${start} to ${start + BigInt(width) - 1n}`;
-      throw corrupt({ tree: tree.name, at }, `are ${rows.length}, not ${width}`);
+      const at = `entry rows ${start} to ${end - 1n}`;
+      throw corrupt({ tree: tree.name, at }, `are ${rows.length}, not ${to - from}`);
     }
   }
-  return (await readBundleObject(tree, bundle)).slice(0, width);
+  return readBundleObject(tree, bundle, { from, to });
 }
 
 /**
- * The 256 records of a full bundle, from bundle and sidecar as stored.
+ * Records of a full bundle, from bundle and sidecar as stored; all 256 if not said otherwise.
  * @throws TlogError `TLOG_CORRUPT`, which names the object
  */
-export async function readBundleObject(tree: TreeState, bundle: bigint): Promise<Uint8Array[]> {
+export async function readBundleObject(
+  tree: TreeState,
+  bundle: bigint,
+  range: { from: number; to: number } = { from: 0, to: TILE_WIDTH },
+): Promise<Uint8Array[]> {
   const { bundlePath, parseBundle, sidecar } = tree.format;
   const [bytes, beside] = await Promise.all([
     readObject(tree, bundlePath(bundle, TILE_WIDTH)),
@@ -93,9 +98,9 @@ export async function readBundleObject(tree: TreeState, bundle: bigint): Promise
   let at = bundlePath(bundle, TILE_WIDTH);
   try {
     const parts = parseBundle(bytes, TILE_WIDTH);
-    if (sidecar === undefined || beside === undefined) return parts;
+    if (sidecar === undefined || beside === undefined) return parts.slice(range.from, range.to);
     at = sidecar.path(bundle, TILE_WIDTH);
-    return sidecar.join(parts, beside);
+    return sidecar.join(parts, beside, range);
   } catch (error) {
     throw corrupt({ tree: tree.name, at: objectPath(tree, at) }, 'is not of a full bundle', { cause: error });
   }

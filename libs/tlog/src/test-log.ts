@@ -240,7 +240,11 @@ export class TestLog {
       const parts = parseBundle(bytes, width);
       const beside = await tree.readSidecar(index, width);
       assert.equal(beside === undefined, sidecar === undefined);
-      records.push(...(sidecar === undefined || beside === undefined ? parts : sidecar.join(parts, beside)));
+      records.push(
+        ...(sidecar === undefined || beside === undefined
+          ? parts
+          : sidecar.join(parts, beside, { from: 0, to: width })),
+      );
       if (width < 256) {
         assert.equal(await tree.readBundle(index, width + 1), undefined);
         assert.equal(await tree.readSidecar(index, width + 1), undefined);

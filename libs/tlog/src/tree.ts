@@ -192,7 +192,7 @@ export class Tree {
       for (let at = start; at < end; at = (at / width + 1n) * width) {
         const bundle = at / width;
         const until = end - bundle * width < width ? Number(end - bundle * width) : TILE_WIDTH;
-        records.push(...(await readBundleRecords(state, bundle, until)).slice(Number(at % width)));
+        records.push(...(await readBundleRecords(state, bundle, until, Number(at % width))));
       }
       return records;
     });
