@@ -10,9 +10,13 @@ export interface Terminal {
   colours: { out: boolean; err: boolean };
   /** Columns of the terminal that results go to; undefined when they go elsewhere. */
   columns: number | undefined;
+  /** Columns of the terminal that progress goes to; undefined when it goes elsewhere. */
+  errColumns?: number | undefined;
   env: Readonly<Record<string, string | undefined>>;
   fetch: typeof globalThis.fetch;
   now: () => number;
+  /** From now on the process does not end at SIGINT and SIGTERM, but says so here; at the second one it ends. Absent: nobody can stop it. */
+  stopSignal?: () => AbortSignal;
 }
 
 /** The terminal this process was started from. */
@@ -25,8 +29,14 @@ export function processTerminal(): Terminal {
     err: (text) => void stderr.write(text),
     colours: { out: wanted && stdout.isTTY, err: wanted && stderr.isTTY },
     columns: stdout.isTTY ? stdout.columns : undefined,
+    errColumns: stderr.isTTY ? stderr.columns : undefined,
     env,
     fetch: globalThis.fetch,
     now: Date.now,
+    stopSignal: () => {
+      const stop = new AbortController();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+      return stop.signal;
+    },
   };
 }

@@ -1,3 +1,4 @@
+import type { AuditErrorCode } from '#libs/audit';
 import type { SignErrorCode } from '#libs/sign';
 
 /** How the program ends; documented in `chancery --help`, and part of its interface. */
@@ -13,6 +14,8 @@ export const exitCodes = {
   network: 4,
   /** A service refused the request (4xx). */
   refused: 5,
+  /** A question about a log has no answer: something that it takes is missing, unreachable, unsigned, or the work was stopped. */
+  untold: 6,
   /** A bug of ours. The number is EX_SOFTWARE of sysexits(3). */
   bug: 70,
 } as const;
@@ -22,15 +25,18 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** An end that the command line itself decides on. */
 export class CliError extends Error {
   readonly cure: string | undefined;
+  /** For programs; of an error that came from below its own. */
+  readonly code: string;
 
   constructor(
-    readonly exit: 'failed' | 'usage' | 'unreadable' | 'network',
+    readonly exit: 'failed' | 'usage' | 'unreadable' | 'network' | 'untold',
     message: string,
-    options: ErrorOptions & { cure?: string } = {},
+    options: ErrorOptions & { cure?: string; code?: string } = {},
   ) {
     super(message, options);
     this.name = 'CliError';
     this.cure = options.cure;
+    this.code = options.code ?? `CLI_${exit.toUpperCase()}`;
   }
 }
 
@@ -60,6 +66,29 @@ const signExits = {
   SIGN_LOG_CHECKPOINT: 'failed',
 } as const satisfies Record<SignErrorCode, keyof typeof exitCodes>;
 
+const auditExits = {
+  AUDIT_URL: 'usage',
+  AUDIT_NETWORK: 'network',
+  AUDIT_REDIRECT: 'network',
+  AUDIT_REFUSED: 'refused',
+  AUDIT_UNAVAILABLE: 'network',
+  AUDIT_TOO_LARGE: 'network',
+  AUDIT_RESPONSE: 'network',
+  AUDIT_FOLDER: 'unreadable',
+  AUDIT_MISSING: 'untold',
+  AUDIT_KEY: 'unreadable',
+  AUDIT_CHECKPOINT: 'failed',
+  AUDIT_SIGNER: 'failed',
+  AUDIT_TILES: 'failed',
+  AUDIT_ENTRY: 'failed',
+  AUDIT_RANGE: 'failed',
+  AUDIT_PROOF: 'failed',
+  AUDIT_INCONSISTENT: 'failed',
+  AUDIT_STATE: 'unreadable',
+  AUDIT_EVIDENCE: 'unreadable',
+  AUDIT_STOPPED: 'untold',
+} as const satisfies Record<AuditErrorCode, keyof typeof exitCodes>;
+
 /** What to tell about an error, and how to end. */
 export interface Failure {
   exitCode: ExitCode;
@@ -73,7 +102,7 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof CliError) {
     return {
       exitCode: exitCodes[error.exit],
-      code: `CLI_${error.exit.toUpperCase()}`,
+      code: error.code,
       message: error.message,
       cure: error.cure,
     };
@@ -82,6 +111,10 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof Error && error.name === 'SignError' && isSignErrorCode((error as { code?: unknown }).code)) {
     const { code, message, cure } = error as Error & { code: SignErrorCode; cure?: string };
     return { exitCode: exitCodes[signExits[code]], code, message, cure };
+  }
+  if (error instanceof Error && error.name === 'AuditError' && isAuditErrorCode((error as { code?: unknown }).code)) {
+    const { code, message, cure } = error as Error & { code: AuditErrorCode; cure?: string };
+    return { exitCode: exitCodes[auditExits[code]], code, message, cure };
   }
   return {
     exitCode: exitCodes.bug,
@@ -93,4 +126,8 @@ export function describeFailure(error: unknown): Failure {
 
 function isSignErrorCode(code: unknown): code is SignErrorCode {
   return typeof code === 'string' && Object.hasOwn(signExits, code);
+}
+
+function isAuditErrorCode(code: unknown): code is AuditErrorCode {
+  return typeof code === 'string' && Object.hasOwn(auditExits, code);
 }

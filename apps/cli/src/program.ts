@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import type { Terminal } from './config.js';
 import { exitCodes, type ExitCode } from './exit.js';
 import { reportFailure } from './failure.js';
+import { addLog } from './program-log.js';
 
 /** An action gets what commander read and returns how to end. */
-type Action<Arguments extends unknown[]> = (terminal: Terminal, ...given: Arguments) => Promise<ExitCode>;
+export type Action<Arguments extends unknown[]> = (terminal: Terminal, ...given: Arguments) => Promise<ExitCode>;
 
 const EXIT_HELP = `
 Exit codes:
@@ -15,6 +16,7 @@ Exit codes:
   3   a file or token given cannot be used: missing, unreadable, malformed, expired
   4   a service cannot be reached or does not work
   5   a service refused the request
+  6   a question about a log has no answer: what it takes is missing, unreachable or unsigned, or the work was stopped
   70  a bug in this program
 `;
 
@@ -41,7 +43,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-type Act = <Arguments extends unknown[]>(
+export type Act = <Arguments extends unknown[]>(
   load: () => Promise<Action<Arguments>>,
 ) => (...given: [...Arguments, Command]) => Promise<void>;
 
@@ -154,54 +156,6 @@ Examples:
     .action(act(async () => (await import('./verify.js')).verifyFile));
 }
 
-function addLog(program: Command, act: Act): void {
-  const log = program
-    .command('log')
-    .description('Read a transparency log by its tiles, and prove what it says.')
-    .addHelpText(
-      'after',
-      `
-Every command takes --url <base> of the log. With --trusted-root the checkpoint's signature is verified; without it, proofs are only
-as good as the connection to the log.
-`,
-    );
-  const add = (name: string, summary: string, examples: string) =>
-    log
-      .command(name)
-      .description(summary)
-      .requiredOption('--url <base>', 'base URL of the log; its API is under /api/v2')
-      .option('--trusted-root <file>', "verify the checkpoint's signature with this trusted root")
-      .option('--json', 'print the result as JSON')
-      .addHelpText('after', `\nExamples:\n${examples}`);
-
-  add(
-    'checkpoint',
-    'Print the latest checkpoint: origin, size and root hash, signed.',
-    '  $ chancery log checkpoint --url http://127.0.0.1:8700 --trusted-root trusted_root.json > old.checkpoint\n',
-  ).action(act(async () => (await import('./log.js')).showCheckpoint));
-  add(
-    'entry',
-    'Print an entry, after proving that it is in the log.',
-    '  $ chancery log entry 0 --url http://127.0.0.1:8700\n',
-  )
-    .argument('<index>', 'the log index, from 0', parseIndex)
-    .action(act(async () => (await import('./log.js')).showEntry));
-  add(
-    'prove',
-    'Print an inclusion proof of an entry as a tlog-proof (C2SP), verified.',
-    '  $ chancery log prove 0 --url http://127.0.0.1:8700 --trusted-root trusted_root.json > entry.tlog-proof\n',
-  )
-    .argument('<index>', 'the log index, from 0', parseIndex)
-    .action(act(async () => (await import('./log.js')).showProof));
-  add(
-    'consistency',
-    'Prove that the log only grew since an older checkpoint: nothing was changed or removed.',
-    '  $ chancery log consistency --old old.checkpoint --url http://127.0.0.1:8700 --trusted-root trusted_root.json\n',
-  )
-    .requiredOption('--old <file>', 'the older checkpoint, as `log checkpoint` printed it')
-    .action(act(async () => (await import('./log.js')).showConsistency));
-}
-
 function addTrust(program: Command, act: Act): void {
   program
     .command('trust')
@@ -222,11 +176,6 @@ Examples:
 `,
     )
     .action(act(async () => (await import('./trust.js')).exportTrust));
-}
-
-function parseIndex(text: string): bigint {
-  if (!/^(0|[1-9]\d{0,18})$/.test(text)) throw new InvalidArgumentError('A log index is a decimal number from 0.');
-  return BigInt(text);
 }
 
 function readVersion(): string {

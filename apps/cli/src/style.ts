@@ -28,7 +28,17 @@ export function columns(rows: readonly (readonly [string, string])[]): string {
 
 /** JSON for programs: two spaces, bigint as decimal string, ends in a newline. Escaped where a terminal would be driven by it. */
 export function jsonText(value: unknown): string {
-  const text = JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString() : field), 2);
+  return writeJson(value, 2);
+}
+
+/** The same on one line, for programs that read as it comes. */
+export function jsonLine(value: unknown): string {
+  return writeJson(value, 0);
+}
+
+function writeJson(value: unknown, indent: number): string {
+  const plain = (_: string, field: unknown) => (typeof field === 'bigint' ? field.toString() : field);
+  const text = JSON.stringify(value, plain, indent);
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
   // One UTF-16 unit at a time: JSON escapes characters beyond 16 bits as two.
   return `${text.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => character.replace(/[^]/g, escape))}\n`;

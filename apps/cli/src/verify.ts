@@ -1,20 +1,12 @@
 import { parsePublicKeyPem } from '#libs/crypto';
 import { opensslCrypto } from '#libs/openssl';
-import {
-  identityMatcher,
-  verifyBundle,
-  VerifyError,
-  type Artifact,
-  type Check,
-  type Matcher,
-  type Policy,
-  type Report,
-} from '#libs/verify';
+import { verifyBundle, VerifyError, type Artifact, type Check, type Policy, type Report } from '#libs/verify';
 import type { TrustedRoot } from '#libs/trust';
 import { openArtifact } from './artifact.js';
 import type { Terminal } from './config.js';
 import { CliError, exitCodes, type ExitCode } from './exit.js';
 import { readInput } from './files.js';
+import { readMatcher } from './matcher.js';
 import { printChecks, printVerdict } from './report.js';
 import { jsonText } from './style.js';
 import { parseOr, readTrustedRoot } from './trust-files.js';
@@ -73,11 +65,16 @@ export type Demand = Policy | { kind: 'any' };
  * @throws CliError `usage`, `unreadable`
  */
 export async function readPolicy(options: PolicyOptions): Promise<Demand> {
-  const san = await readMatcher(options.certificateIdentity, options.certificateIdentityRegexp, 'certificate-identity');
+  const flags = (name: string) => ({ exact: `--${name}`, pattern: `--${name}-regexp` });
+  const san = await readMatcher(
+    options.certificateIdentity,
+    options.certificateIdentityRegexp,
+    flags('certificate-identity'),
+  );
   const issuer = await readMatcher(
     options.certificateOidcIssuer,
     options.certificateOidcIssuerRegexp,
-    'certificate-oidc-issuer',
+    flags('certificate-oidc-issuer'),
   );
   if (options.key !== undefined) {
     if (san !== undefined || issuer !== undefined) {
@@ -135,24 +132,6 @@ function markUndemanded(check: Check): Check {
     detail: `not demanded; the certificate says ${check.detail}`,
     cure: `Give ${flag} to demand it`,
   };
-}
-
-async function readMatcher(
-  exact: string | undefined,
-  pattern: string | undefined,
-  flag: string,
-): Promise<string | Matcher | undefined> {
-  if (exact !== undefined && pattern !== undefined) {
-    throw new CliError('usage', `Cannot verify: give --${flag} or --${flag}-regexp, not both`);
-  }
-  if (exact === '' || pattern === '') throw new CliError('usage', `Cannot verify: the value of --${flag} is empty`);
-  if (pattern === undefined) return exact;
-  try {
-    return await identityMatcher(pattern);
-  } catch (cause) {
-    if (!(cause instanceof VerifyError)) throw cause;
-    throw new CliError('usage', `Cannot use --${flag}-regexp: ${cause.message}`, { cause, cure: cause.cure });
-  }
 }
 
 function reportJson(

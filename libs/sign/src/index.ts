@@ -1,8 +1,8 @@
 /**
  * Signing: artifact and identity token become a Sigstore bundle, in the order certificate, signature, timestamp, log entry. Every answer of a service
- * is verified before the next step. Also the reader of a log's tiles, because a signer sometimes has to fetch a proof itself.
+ * is verified before the next step.
  *
- * It neither obtains identity tokens nor writes files, and does not verify bundles (see `verify`).
+ * It neither obtains identity tokens nor writes files, does not verify bundles (see `verify`) nor read logs for others (see `audit`).
  *
  *     const services = chooseServices(parseSigningConfig(text), { now: new Date() });
  *     const bundle = await sign({ kind: 'file', path: 'app.tar.gz' }, { services, identityToken, trustedRoot, fetch, now: Date.now });
@@ -12,7 +12,6 @@ export { type Artifact } from './artifact.js';
 export { SignError, type SignErrorCode, type SignErrorOptions } from './error.js';
 export { callService, joinUrl, type HttpOptions, type ServiceRequest, type ServiceResponse } from './http.js';
 export { generateSigningKey, loadSigningKey, type SignedChunks, type SigningKey } from './key.js';
-export { createLogReader, readCheckpoint, type LogHead, type LogReader, type LogTrust } from './log-reader.js';
 export { chooseServices, type Services } from './services.js';
 export { sign, signMany, type SignOptions } from './sign.js';
 export { readToken, type TokenCheck, type TokenClaims } from './token.js';

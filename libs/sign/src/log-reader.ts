@@ -1,19 +1,15 @@
-import { equalBytes, parseUtf8 } from '#libs/encoding';
+import { parseUtf8 } from '#libs/encoding';
 import {
-  consistencyNodes,
-  emptyRoot,
   encodeTilePath,
   entryBundlePath,
   inclusionNodes,
   leafHash,
   parseEntryBundle,
-  proveConsistency,
   proveInclusion,
   readNodesFromTiles,
   tileOfSize,
   TILE_WIDTH,
   tilesForNodes,
-  verifyConsistency,
   verifyInclusion,
   type ProofNodes,
 } from '#libs/merkle';
@@ -44,7 +40,7 @@ export interface LogHead extends Checkpoint {
   signedBy: TlogInstance | undefined;
 }
 
-/** Reads a log by its tiles, as a monitor does; everything it returns about entries is proven against a head. */
+/** Reads single entries of a log by its tiles, which a signer needs when the log answers that it has an entry already; each is proven against a head. */
 export interface LogReader {
   /** The latest checkpoint. */
   readHead(): Promise<LogHead>;
@@ -53,8 +49,6 @@ export interface LogReader {
     index: bigint,
     head: Checkpoint,
   ): Promise<{ body: Uint8Array; leafHash: Uint8Array; hashes: Uint8Array[] }>;
-  /** The proof that the tree of `older` is a prefix of that of `newer`, verified against both roots. Empty for equal sizes. */
-  proveConsistency(older: Checkpoint, newer: Checkpoint): Promise<Uint8Array[]>;
 }
 
 const MAX_CHECKPOINT_BYTES = 64 * 1024;
@@ -122,28 +116,6 @@ export function createLogReader(options: LogTrust & { url: string; http: HttpOpt
         const leaf = leafHash(sha256, body);
         verifyInclusion(sha256, { index, size: head.size, leafHash: leaf, proof: hashes, root: head.rootHash });
         return { body, leafHash: leaf, hashes };
-      });
-    },
-
-    async proveConsistency(older, newer) {
-      return proven(`that the tree of size ${older.size} is a prefix of that of size ${newer.size}`, async () => {
-        if (older.size > newer.size) throw new Error('the log has shrunk');
-        // RFC 9162 §2.1.4: nothing to prove about an empty tree, but its root must be the one of the empty tree.
-        if (older.size === 0n) {
-          if (!equalBytes(older.rootHash, emptyRoot(sha256)))
-            throw new Error('the older root is not that of an empty tree');
-          return [];
-        }
-        const readNode = await readNodes(consistencyNodes(older.size, newer.size), newer.size);
-        const proof = proveConsistency(sha256, older.size, newer.size, readNode);
-        verifyConsistency(sha256, {
-          first: older.size,
-          second: newer.size,
-          firstRoot: older.rootHash,
-          secondRoot: newer.rootHash,
-          proof,
-        });
-        return proof;
       });
     },
   };
