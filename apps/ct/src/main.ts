@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bootHttp, createLog, HealthController, Metrics, serveUntilSignal } from '#libs/nest';
 import { loadSigner, opensslCrypto } from '#libs/openssl';
-import { folderObjects, lockFolder, openSqlStore } from '#libs/tlog';
+import { folderObjects, lockFolder, openSqlStore, treeGauges } from '#libs/tlog';
 import { parseCertificatePem } from '#libs/x509';
 import { CtModule } from './app.module.js';
 import { readCtConfig } from './config.js';
@@ -39,18 +39,7 @@ await serveUntilSignal(async () => {
   const submit = new SubmitChain({ tree, roots, signer, crypto: opensslCrypto, issuers });
   const read = new ReadCtLog({ tree, roots, issuers, logId: submit.logId, spki: signer.publicKey.spki, url });
   const metrics = new Metrics();
-  metrics.gauge({
-    name: 'chancery_tree_size_entries',
-    help: 'Entries in the published tree',
-    label: 'tree',
-    collect: () => ({ [tree.name]: tree.head().size }),
-  });
-  metrics.gauge({
-    name: 'chancery_waiting_entries',
-    help: 'Entries that wait for the next batch',
-    label: 'tree',
-    collect: () => ({ [tree.name]: tree.waiting }),
-  });
+  for (const gauge of treeGauges({ ct: tree })) metrics.gauge(gauge);
   const app = await bootHttp(
     {
       module: class CtServer {},

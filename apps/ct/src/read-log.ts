@@ -1,15 +1,15 @@
-import { encodeBase64, encodeHex, equalBytes, parseBase64 } from '#libs/encoding';
-import { parseTilePath } from '#libs/merkle';
+import { encodeBase64, encodeHex, equalBytes } from '#libs/encoding';
+import { parseEntryBundlePath, parseTilePath } from '#libs/merkle';
 import { parseNote } from '#libs/note';
 import type { ObjectStore, Tree } from '#libs/tlog';
 import { encodeExtraData, merkleTreeLeaf, parseTileLeaf, type TileLeaf } from '#libs/x509';
+import type { z } from 'zod';
 import { CtError } from './errors.js';
 import type { AcceptedRoots } from './roots.js';
+import type { consistencyQuery, entriesQuery, entryAndProofQuery, proofByHashQuery } from './wire.js';
 
 /** Entries in one get-entries answer; longer ranges are cut so that they end on a multiple of it, which caches like. */
 const maxEntries = 1000n;
-
-type Query = Readonly<Record<string, unknown>>;
 
 /** The read side of RFC 6962 §4 and the files of C2SP static-ct-api, over one tree. */
 export class ReadCtLog {
@@ -48,9 +48,7 @@ export class ReadCtLog {
   }
 
   /** §4.4 */
-  async consistency(query: Query): Promise<unknown> {
-    const first = readNumber(query, 'first');
-    const second = readNumber(query, 'second');
+  async consistency({ first, second }: z.output<typeof consistencyQuery>): Promise<unknown> {
     if (first > second) throw new CtError('CT_REQUEST', `first ${first} is greater than second ${second}`);
     if (first === 0n) return { consistency: [] };
     this.#needSize(second);
@@ -60,10 +58,8 @@ export class ReadCtLog {
   }
 
   /** §4.5 */
-  async proofByHash(query: Query): Promise<unknown> {
+  async proofByHash({ hash, tree_size: size }: z.output<typeof proofByHashQuery>): Promise<unknown> {
     const { tree } = this.options;
-    const hash = readHash(query);
-    const size = readNumber(query, 'tree_size');
     if (size < 1n) throw new CtError('CT_REQUEST', 'tree_size must be at least 1');
     const missing = (): CtError => new CtError('CT_NOT_FOUND', 'no such leaf in a tree of this size');
     const index = size > tree.head().size ? undefined : await tree.findIndex(hash);
@@ -75,10 +71,8 @@ export class ReadCtLog {
   }
 
   /** §4.6. `full`: the range was served as (possibly) cut, so the answer never changes. */
-  async entries(query: Query): Promise<{ body: unknown; full: boolean }> {
+  async entries({ start, end: asked }: z.output<typeof entriesQuery>): Promise<{ body: unknown; full: boolean }> {
     const { tree } = this.options;
-    const start = readNumber(query, 'start');
-    const asked = readNumber(query, 'end');
     if (start > asked) throw new CtError('CT_REQUEST', `start ${start} is greater than end ${asked}`);
     const size = tree.head().size;
     if (start >= size)
@@ -92,10 +86,8 @@ export class ReadCtLog {
   }
 
   /** §4.8 */
-  async entryAndProof(query: Query): Promise<unknown> {
+  async entryAndProof({ leaf_index: index, tree_size: size }: z.output<typeof entryAndProofQuery>): Promise<unknown> {
     const { tree } = this.options;
-    const index = readNumber(query, 'leaf_index');
-    const size = readNumber(query, 'tree_size');
     if (size === 0n || index >= size)
       throw new CtError('CT_REQUEST', `leaf_index ${index} is beyond tree_size ${size}`);
     this.#needSize(size);
@@ -119,9 +111,8 @@ export class ReadCtLog {
   /** A tile or data tile by its path below the monitoring prefix. @throws CtError `CT_NOT_FOUND`, MerkleError */
   async tile(path: string): Promise<Uint8Array> {
     const { tree } = this.options;
-    const data = path.startsWith('tile/data/');
-    const tile = parseTilePath(data ? path.replace(/^tile\/data\//, 'tile/0/') : path);
-    const bytes = data ? await tree.readBundle(tile.index, tile.width) : await tree.readTile(tile);
+    const data = path.startsWith('tile/data/') ? parseEntryBundlePath(path, 'data') : undefined;
+    const bytes = await (data ? tree.readBundle(data.index, data.width) : tree.readTile(parseTilePath(path)));
     if (bytes === undefined) throw new CtError('CT_NOT_FOUND', 'no such tile');
     return bytes;
   }
@@ -153,23 +144,4 @@ export class ReadCtLog {
     const have = this.options.tree.head().size;
     if (size > have) throw new CtError('CT_REQUEST', `need tree size: ${size} for proof but only got: ${have}`);
   }
-}
-
-function readNumber(query: Query, name: string): bigint {
-  const text = query[name];
-  if (typeof text !== 'string' || !/^\d{1,19}$/.test(text)) {
-    throw new CtError('CT_REQUEST', `parameter ${name} must be a number of at least 0`);
-  }
-  return BigInt(text);
-}
-
-function readHash(query: Query): Uint8Array {
-  const text = query['hash'];
-  try {
-    const hash = parseBase64(typeof text === 'string' ? text : '');
-    if (hash.length === 32) return hash;
-  } catch (cause) {
-    throw new CtError('CT_REQUEST', 'parameter hash must be base64', { cause });
-  }
-  throw new CtError('CT_REQUEST', 'parameter hash must be the base64 of 32 bytes');
 }

@@ -1,5 +1,5 @@
 import type { CryptoPort, Signer } from '#libs/crypto';
-import { encodeBase64, encodeHex, parseBase64, parseJson } from '#libs/encoding';
+import { encodeBase64, encodeHex } from '#libs/encoding';
 import { certificateKeys } from '#libs/search';
 import type { ObjectStore, Tree } from '#libs/tlog';
 import {
@@ -46,11 +46,6 @@ export class SubmitChain {
 
   constructor(private readonly options: SubmitOptions) {
     this.logId = options.crypto.hash('sha256', options.signer.publicKey.spki);
-  }
-
-  /** A request body of add-chain or add-pre-chain. @throws CtError, TlogError */
-  async submit(kind: 'x509' | 'precert', body: Uint8Array | undefined): Promise<AddChainResponse> {
-    return this.addChain(kind, parseChainBody(body));
   }
 
   /** `chain`: DER, the certificate first. @throws CtError, TlogError */
@@ -114,28 +109,6 @@ export class SubmitChain {
       this.#storedIssuers.add(name);
     }
   }
-}
-
-function parseChainBody(body: Uint8Array | undefined): Uint8Array[] {
-  let chain: unknown;
-  try {
-    const json = parseJson(body ?? new Uint8Array());
-    chain =
-      typeof json === 'object' && json !== null && !Array.isArray(json)
-        ? (json as Record<string, unknown>)['chain']
-        : undefined;
-  } catch (cause) {
-    throw new CtError('CT_REQUEST', 'request body is not JSON', { cause });
-  }
-  if (!Array.isArray(chain) || chain.length === 0) throw new CtError('CT_REQUEST', 'chain is empty');
-  return chain.map((item: unknown) => {
-    if (typeof item !== 'string') throw new CtError('CT_REQUEST', 'chain must be base64 strings');
-    try {
-      return parseBase64(item);
-    } catch (cause) {
-      throw new CtError('CT_REQUEST', 'chain must be base64 strings', { cause });
-    }
-  });
 }
 
 function parseSubmitted(der: Uint8Array): Certificate {

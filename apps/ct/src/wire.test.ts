@@ -46,7 +46,12 @@ describe('parseChainBody()', () => {
 
 describe('parseQuery()', () => {
   it('gives back what the schema names', () => {
-    expect(parseQuery(entriesQuery, { start: '0', end: '12', x: '' })).toEqual({ start: '0', end: '12' });
+    expect(parseQuery(entriesQuery, { start: '0', end: '12', x: '' })).toEqual({ start: 0n, end: 12n });
+    const hash = encodeBase64(new Uint8Array(32).fill(0xfb));
+    expect(parseQuery(proofByHashQuery, { hash, tree_size: '9'.repeat(19) })).toEqual({
+      hash: new Uint8Array(32).fill(0xfb),
+      tree_size: 9_999_999_999_999_999_999n,
+    });
   });
 
   const number = (name: string): string => `parameter ${name} must be a number of at least 0`;
@@ -61,6 +66,7 @@ describe('parseQuery()', () => {
     ['one given twice', entriesQuery, { start: ['0', '0'], end: '1' }, number('start')],
     ['a hash that is missing', proofByHashQuery, { tree_size: '1' }, hash],
     ['a hash that is short', proofByHashQuery, { hash: 'AAAA', tree_size: '1' }, hash],
+    ['a hash whose last bits say nothing', proofByHashQuery, { hash: `${'A'.repeat(42)}B=`, tree_size: '1' }, hash],
     ['a hash with spaces for plus signs', proofByHashQuery, { hash: `${' '.repeat(43)}=`, tree_size: '1' }, hash],
   ])('refuses %s', (_name, schema, query, message) => {
     expect(() => parseQuery<unknown>(schema, query)).toThrow(expect.objectContaining({ code: 'CT_REQUEST', message }));

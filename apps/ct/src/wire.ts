@@ -4,18 +4,20 @@ import { CtError } from './errors.js';
 
 // The JSON of RFC 6962 §4, and the query parameters of its GETs. The messages end up in answers.
 
-const base64 = z
-  .string()
-  .meta({ contentEncoding: 'base64' })
-  .transform((text, context) => {
+const base64 = z.string().meta({ contentEncoding: 'base64' }).transform(readBase64());
+
+/** `error`: what to say in place of why the text is no base64. */
+function readBase64(error?: string) {
+  return (text: string, context: z.core.$RefinementCtx<string>): Uint8Array => {
     try {
       return parseBase64(text);
-    } catch (error) {
-      if (!(error instanceof EncodingError)) throw error;
-      context.addIssue({ code: 'custom', message: error.message });
+    } catch (cause) {
+      if (!(cause instanceof EncodingError)) throw cause;
+      context.addIssue({ code: 'custom', message: error ?? cause.message });
       return z.NEVER;
     }
-  });
+  };
+}
 
 /** Body of add-chain and add-pre-chain: unknown names are ignored. */
 export const addChainSchema = z
@@ -76,7 +78,10 @@ export const descriptionResponse = z
   .meta({ id: 'LogDescription' });
 
 const numberParameter = (name: string) =>
-  z.string({ error: wanted(name) }).regex(/^\d{1,19}$/, { error: wanted(name) });
+  z
+    .string({ error: wanted(name) })
+    .regex(/^\d{1,19}$/, { error: wanted(name) })
+    .transform(BigInt);
 const wanted = (name: string): string => `parameter ${name} must be a number of at least 0`;
 const wantedHash = 'parameter hash must be the base64 of 32 bytes';
 
@@ -87,7 +92,8 @@ export const consistencyQuery = z.object({
 export const proofByHashQuery = z.object({
   hash: z
     .string({ error: wantedHash })
-    .regex(/^[A-Za-z0-9+/]{43}=$/, { error: wantedHash })
+    .regex(/^[A-Za-z0-9+/]{43}=$/, { abort: true, error: wantedHash })
+    .transform(readBase64(wantedHash))
     .describe('Leaf hash'),
   tree_size: numberParameter('tree_size').describe('Of the tree that the proof is for, at least 1'),
 });

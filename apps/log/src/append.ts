@@ -9,12 +9,13 @@ import {
   type Verifier,
   type VerifyDigest,
   verifyEntry,
+  statementKeys,
 } from '#libs/entry';
 import { leafHash, type Sha256 } from '#libs/merkle';
 import { certificateKeys, digestKeys, publicKeyKeys } from '#libs/search';
 import { encodeAnnexedEntry, parseAnnexedEntry, type Tree } from '#libs/tlog';
 import { parseCertificate } from '#libs/x509';
-import { type EntryKeys, entryKeys, statementKeys } from './entry-keys.js';
+import { type EntryKeys, entryKeys } from './entry-keys.js';
 import { DuplicateEntryError } from './errors.js';
 
 export interface AppendOptions {

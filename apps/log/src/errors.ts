@@ -52,6 +52,8 @@ const engineAnswers = {
 
 function answerLogError(error: unknown): Answer | undefined {
   if (error instanceof EntryError) {
+    // Few rules are those of both versions of Rekor; they bring their own words.
+    if (error.detail !== undefined) return grpcAnswer(3, `invalid entry: ${error.detail}`);
     const reason = error.code === 'ENTRY_JSON' ? `: ${error.message}` : '';
     return grpcAnswer(3, `${entryAnswers[error.code]}${reason}`);
   }

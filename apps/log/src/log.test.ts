@@ -542,6 +542,15 @@ describe('dsse 0.0.2', () => {
     await accepted({ dsseRequestV002: good });
   });
 
+  it('is refused when it is about more than it could be found by', async () => {
+    const about = (count: number) => {
+      const subject = Array.from({ length: count }, (_, i) => ({ digest: { x: `${i}` } }));
+      return dsse(Buffer.from(JSON.stringify({ subject })));
+    };
+    await refused(about(899), 'invalid entry: entry has 901 search keys, at most 900 are kept');
+    await accepted(about(898));
+  });
+
   describe('and with other settings', () => {
     let strict: World;
     beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { entryAlgorithms } from '#libs/entry';
-import { bootHttp, createLog, HealthController, serveUntilSignal } from '#libs/nest';
+import { bootHttp, createLog, HealthController, Metrics, serveUntilSignal } from '#libs/nest';
 import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
 import { recordFactsV1, recordFactsV2 } from '#libs/search';
-import { folderObjects, lockFolder, openSqlStore, type TreeOptions } from '#libs/tlog';
+import { folderObjects, lockFolder, openSqlStore, treeGauges, type TreeOptions } from '#libs/tlog';
 import { LogModule } from './app.module.js';
 import { AppendEntry } from './append.js';
 import { type LogConfig, readLogConfig } from './config.js';
@@ -77,6 +77,8 @@ await serveUntilSignal(async () => {
         ]
       : []),
   ]);
+  const metrics = new Metrics();
+  for (const gauge of treeGauges({ v2: tree, ...(shard && { v1: shard.tree }) })) metrics.gauge(gauge);
   const app = await bootHttp(
     {
       module: class LogServer {},
@@ -91,6 +93,7 @@ await serveUntilSignal(async () => {
       rewriteUrl: cleanRekorPath,
       ready: () => tree.halted === undefined && shard?.tree.halted === undefined,
       log,
+      metrics,
     },
   );
   log.info('transparency log listening', { url: await app.getUrl(), size: tree.head().size });

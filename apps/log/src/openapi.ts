@@ -1,8 +1,10 @@
-import { proposedEntrySchema } from '#libs/entry';
+import { loadProposals } from '#libs/entry';
 import { type ApiOperation, type ApiResponse, grpcErrorSchema, openApiDocument, serverOperations } from '#libs/nest';
 import { z } from 'zod';
 import { searchOperations } from './search.openapi.js';
 import { maxQueryItems, rekorParams, searchIndexQuery, searchLogQuery } from './rekor1-request.js';
+
+const { createEntryRequestSchema, proposedEntrySchema } = await loadProposals();
 
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 const base64 = z.base64();
@@ -192,37 +194,6 @@ const rekor1: readonly ApiOperation[] = [
 
 // ---- Rekor v2 ----
 
-const verifier = z
-  .object({
-    publicKey: z.object({ rawBytes: base64.describe('DER SubjectPublicKeyInfo') }).nullish(),
-    x509Certificate: z.object({ rawBytes: base64.describe('DER certificate') }).nullish(),
-    keyDetails: z.union([z.string(), z.int()]).describe('A name or number of PublicKeyDetails'),
-  })
-  .describe('Either key or certificate')
-  .meta({ id: 'Verifier' });
-
-/** Documents what `parseCreateEntryRequest` reads, which also takes the other spellings of ProtoJSON. */
-const createEntryRequest = z
-  .object({
-    hashedRekordRequestV002: z.object({ digest: base64, signature: z.object({ content: base64, verifier }) }).nullish(),
-    dsseRequestV002: z
-      .object({
-        envelope: z.object({
-          payload: base64,
-          payloadType: z.string(),
-          signatures: z
-            .array(z.object({ sig: base64, keyid: z.string().nullish() }))
-            .min(1)
-            .max(10),
-        }),
-        verifiers: z.array(verifier).min(1).max(10),
-      })
-      .nullish()
-      .describe('A former kind of entry, which this log may be set to refuse'),
-  })
-  .describe('One of the two')
-  .meta({ id: 'CreateEntryRequest' });
-
 const transparencyLogEntry = z
   .object({
     logIndex: decimal,
@@ -249,7 +220,7 @@ const rekor2: readonly ApiOperation[] = [
     summary: 'Log an entry',
     description: 'Answered when the entry is in the tree for good. The same entry again gets the receipt of the first.',
     tags: ['rekor-v2'],
-    body: createEntryRequest,
+    body: createEntryRequestSchema,
     responses: {
       201: { description: 'Logged.', schema: transparencyLogEntry },
       400: { description: 'The entry is refused.', schema: grpcErrorSchema },

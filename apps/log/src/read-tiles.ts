@@ -26,8 +26,7 @@ export class ReadTiles {
       return this.tree.readBundle(index, width);
     }
     if (path.startsWith('tile/annex/')) {
-      // Numbered as the bundles.
-      const { index, width } = parseEntryBundlePath(path.replace('tile/annex/', 'tile/entries/'));
+      const { index, width } = parseEntryBundlePath(path, 'annex');
       return this.tree.readSidecar(index, width);
     }
     return this.tree.readTile(parseTilePath(path));

@@ -1,12 +1,15 @@
-import { proposeEntry, type V1Ports } from '#libs/entry';
+import { loadProposals, type V1Ports } from '#libs/entry';
 import { leafHash } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { encodeAnnexedEntry } from '#libs/tlog';
 import { proposalKeys } from './entry-keys.js';
 import type { Attestations } from './rekor1-attestations.js';
+import { boundedBody } from './rekor1-bounds.js';
 import { DuplicateLogEntryError } from './rekor1-errors.js';
 import { encodeLogEntry, entryIdOf, type RekorShard } from './rekor1-log.js';
 import { parseRekorBody } from './rekor1-request.js';
+
+const { proposeEntry } = await loadProposals();
 
 export interface CreateLogEntryOptions {
   readonly shard: RekorShard;
@@ -28,7 +31,9 @@ export class CreateLogEntry {
     const { shard, ports, attestations } = this.options;
 
     // 1. Schema, keys, signatures and policy. What remains are the canonical bytes, and what the log keeps beside them.
-    const proposal = await proposeEntry(parseRekorBody(body, 'proposedEntry'), ports, { insert: true });
+    const proposal = await proposeEntry(parseRekorBody(boundedBody(body, 'proposedEntry'), 'proposedEntry'), ports, {
+      insert: true,
+    });
 
     // 2. The statement is durable before the entry that points to it: a crash in between leaves a statement that no entry
     //    names, and never an acknowledged entry without its statement.

@@ -204,6 +204,12 @@ describe('the table of errors', () => {
       'public key provided could not be parsed',
     ],
     [
+      'a search by a key in base64 of two meanings',
+      () => post(index, { publicKey: { format: 'x509', content: 'AB==' } }),
+      400,
+      'public key provided could not be parsed',
+    ],
+    [
       'a search by a key without content',
       () => post(index, { publicKey: { format: 'x509' } }),
       400,
@@ -332,7 +338,7 @@ describe('the table of errors', () => {
       'indexes that are texts',
       () => post(retrieve, { logIndexes: ['1'] }),
       422,
-      'logIndexes.0 in body must be of type int64',
+      'logIndexes.0 in body must be of type int64: "string"',
       601,
     ],
     [

@@ -4,11 +4,13 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { proposedKinds } from '#libs/entry';
+import { loadProposals } from '#libs/entry';
 import { type LogServer, startLogServer } from '../testing/log-server.js';
 import { base64, everyKind, hexSha256, intoto2, publicPem } from '../testing/proposals.js';
 import { type Reply, send } from '../testing/send.js';
 import { rekorParams, searchIndexQuery, searchLogQuery } from './rekor1-request.js';
+
+const { proposedKinds } = await loadProposals();
 
 type Json = Record<string, unknown>;
 

@@ -1,12 +1,15 @@
 import { encodePem, encodeHex, parseHex } from '#libs/encoding';
-import { EntryError, proposeEntry, type V1Ports } from '#libs/entry';
+import { EntryError, loadProposals, type V1Ports } from '#libs/entry';
 import { leafHash } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { parseAnnexedEntry } from '#libs/tlog';
 import type { Attestations } from './rekor1-attestations.js';
+import { boundedBody } from './rekor1-bounds.js';
 import { RekorError } from './rekor1-errors.js';
 import { encodeLogEntry, type LogEntry, type RekorShard } from './rekor1-log.js';
 import { checkRekor, maxQueryItems, parseRekorBody, rekorParams, searchLogQuery } from './rekor1-request.js';
+
+const { proposeEntry } = await loadProposals();
 
 export interface ReadRekorLogOptions {
   readonly shard: RekorShard;
@@ -88,7 +91,7 @@ export class ReadRekorLog {
    * is not in the log is left out, so answers do not stand beside what was asked.
    */
   async retrieve(body: Uint8Array | undefined): Promise<EntryMap[]> {
-    const query = checkRekor(searchLogQuery, parseRekorBody(body, 'entry'), 'body');
+    const query = checkRekor(searchLogQuery, parseRekorBody(boundedBody(body, 'entry'), 'entry'), 'body');
     const uuids = query.entryUUIDs ?? [];
     const proposed = query.entries ?? [];
     const indexes = query.logIndexes ?? [];

@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import type { SchemaViolation } from '#libs/entry';
+import { loadProposals } from '#libs/entry';
 import { RekorError, RekorSchemaError } from './rekor1-errors.js';
+
+const { violationOf } = await loadProposals();
 
 /** Leaf hash, or entry ID. */
 const entryUuid = z
@@ -77,51 +79,7 @@ export function parseRekorBody(body: Uint8Array | undefined, name: string): unkn
 export function checkRekor<T>(schema: z.ZodType<T>, value: unknown, place: 'path' | 'query' | 'body'): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  if (issue === undefined) throw new Error('A schema refused a value without a reason');
-  throw new RekorSchemaError(violationOf(issue, value, place));
-}
-
-/** @see go-openapi/errors, schema.go */
-function violationOf(issue: z.core.$ZodIssue, value: unknown, place: string): SchemaViolation {
-  const where = `${issue.path.join('.')} in ${place}`.trimStart();
-  const given = issue.path.reduce<unknown>(
-    (inner, name) =>
-      typeof inner === 'object' && inner !== null ? (inner as Record<PropertyKey, unknown>)[name] : undefined,
-    value,
-  );
-  const wrongType = (type: string): SchemaViolation => ({ code: 601, message: `${where} must be of type ${type}` });
-  if (given === undefined) return { code: 602, message: `${where} is required` };
-  switch (issue.code) {
-    case 'too_big':
-      if (issue.origin === 'string')
-        return { code: 603, message: `${where} should be at most ${issue.maximum} chars long` };
-      if (issue.origin === 'array')
-        return { code: 611, message: `${where} should have at most ${issue.maximum} items` };
-      return { code: 608, message: `${where} should be less than or equal to ${issue.maximum}` };
-    case 'too_small':
-      if (issue.origin === 'string')
-        return { code: 604, message: `${where} should be at least ${issue.minimum} chars long` };
-      if (issue.origin === 'array')
-        return { code: 612, message: `${where} should have at least ${issue.minimum} items` };
-      return { code: 609, message: `${where} should be greater than or equal to ${issue.minimum}` };
-    case 'invalid_format':
-      if (issue.format !== 'regex') return wrongType(issue.format === 'base64' ? 'byte' : issue.format);
-      return { code: 605, message: `${where} should match '${patternOf(issue.pattern)}'` };
-    case 'invalid_value':
-      return { code: 606, message: `${where} should be one of [${issue.values.join(' ')}]` };
-    case 'unrecognized_keys':
-      return { code: 616, message: `${[...issue.path, issue.keys[0]].join('.')} in ${place} is a forbidden property` };
-    case 'invalid_type':
-      return wrongType(issue.expected === 'int' || issue.expected === 'number' ? 'int64' : issue.expected);
-    default:
-      return wrongType('the documented form');
-  }
-}
-
-/** The source of a pattern that Zod gives as `/…/`. */
-function patternOf(pattern: string | undefined): string {
-  return (pattern ?? '').replace(/^\/|\/[a-z]*$/g, '');
+  throw new RekorSchemaError(violationOf(result.error, value, place));
 }
 
 function last<T extends z.ZodType>(schema: T) {

@@ -649,7 +649,7 @@ describe('the read path of the v1 tree', () => {
       expect(await bytesOf(entryBundlePath(index, width), 'gzip')).toEqual(
         await bytesOf(entryBundlePath(index, width)),
       );
-      const annex = await bytesOf(entryBundlePath(index, width).replace('entries', 'annex'));
+      const annex = await bytesOf(entryBundlePath(index, width, 'annex'));
       // Times and annexes, and at the end the digest of all before it.
       expect(encodeHex(annex.slice(-32))).toBe(encodeHex(sha256(annex.slice(0, -32))));
     }

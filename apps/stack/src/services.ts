@@ -5,7 +5,7 @@ import { createTokenVerifier, type IssuerConfig, issuerKinds } from '#libs/ident
 import { Metrics } from '#libs/nest';
 import { noteLogId } from '#libs/note';
 import { opensslCrypto, sha256 } from '#libs/openssl';
-import { folderObjects, type Tree } from '#libs/tlog';
+import { folderObjects, treeGauges } from '#libs/tlog';
 import { CaModule } from '../../ca/src/app.module.js';
 import { clientAlgorithms, defaultClientAlgorithms } from '../../ca/src/client-key.js';
 import { CaError } from '../../ca/src/errors.js';
@@ -151,15 +151,8 @@ export function composeServices(options: {
 /** What the trees say of themselves when somebody looks. */
 export function treeMetrics({ all }: Trees): Metrics {
   const metrics = new Metrics();
-  const gauge = (name: string, help: string, value: (tree: Tree) => bigint | number): void => {
-    const collect = () => Object.fromEntries(all.map(({ name: label, tree }) => [label, value(tree)]));
-    metrics.gauge({ name, help, label: 'tree', collect });
-  };
-  gauge('chancery_tree_size_entries', 'Entries in the published tree', (tree) => tree.head().size);
-  gauge('chancery_waiting_entries', 'Entries that wait for the next batch', (tree) => tree.waiting);
-  gauge('chancery_tree_halted', '1 if the tree has stopped because what is stored is wrong', (tree) =>
-    tree.halted === undefined ? 0 : 1,
-  );
+  const trees = Object.fromEntries(all.map(({ name, tree }) => [name, tree]));
+  for (const gauge of treeGauges(trees)) metrics.gauge(gauge);
   return metrics;
 }
 

@@ -39,7 +39,7 @@ export type EntryInvalidReason =
 
 /**
  * What a schema did not allow, in the words and with the numbers of go-openapi: 601 type, 602 required, 603 and 604
- * length, 605 pattern, 606 enumeration, 611 and 612 number of items; 422 for an unknown kind.
+ * length, 605 pattern, 606 enumeration, 608 and 609 range, 611 and 612 number of items, 616 name; 422 for an unknown kind.
  * @see go-openapi/errors, schema.go
  */
 export interface SchemaViolation {
@@ -72,4 +72,14 @@ export class EntryError extends Error {
 /** An `ENTRY_INVALID`. */
 export function invalid(reason: EntryInvalidReason, state: string): EntryError {
   return new EntryError('ENTRY_INVALID', `Cannot accept entry: ${state}`, { reason });
+}
+
+/** A refusal with a reason in the words of Rekor v1. */
+export function refused(code: EntryErrorCode, detail: string, cause?: unknown): EntryError {
+  return new EntryError(code, `Cannot accept entry: ${detail}`, { detail, cause });
+}
+
+/** An `ENTRY_TOO_LARGE`. */
+export function tooLarge(state: string): EntryError {
+  return refused('ENTRY_TOO_LARGE', state);
 }

@@ -11,9 +11,12 @@
  * const entry = await verifyEntry(request, { publicKeyOf, verifyDigest, hash });
  * canonicalizeEntry(entry); // {"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":…
  *
+ * const { proposeEntry } = await loadProposals();
  * await proposeEntry(JSON.parse(body), ports, { insert: true }); // v1: { body: {"apiVersion":"0.0.1",…, keys, … }
  * ```
  */
+import type * as Proposals from './proposals.js';
+
 export { EntryError, type EntryErrorCode, type EntryInvalidReason, type SchemaViolation } from './error.js';
 export {
   chooseEntryAlgorithms,
@@ -33,5 +36,14 @@ export { canonicalizeEntry } from './canonical.js';
 export { parseEntryBody, type BodySignature, type EntryBody } from './body.js';
 export type { PkiFormat, PkiFormatName, PkiFormats, PkiKey } from './pki.js';
 export type { BodyKeyPorts, ProposedKind, ProposeOptions, V1Contents, V1Ports, V1Proposal } from './v1-proposal.js';
-export { proposedEntrySchema, proposedKinds, proposeEntry } from './v1.js';
-export { bodyKeys, parseV1Body, type V1Body } from './v1-body.js';
+export { checkSearchKeys } from './search-keys.js';
+export { statementKeys } from './statement.js';
+export type { V1Body } from './v1-body.js';
+
+/**
+ * The entries that clients propose to Rekor v1, with their schemas, and what is read back of them: for logs and their readers. Loaded when it is
+ * asked for: whoever verifies a bundle would wait for the schemas longer than for the signatures.
+ */
+export function loadProposals(): Promise<typeof Proposals> {
+  return import('./proposals.js');
+}

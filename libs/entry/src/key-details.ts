@@ -1,4 +1,4 @@
-import { findAlgorithm } from '#libs/crypto';
+import { findAlgorithm, signatureAlgorithms } from '#libs/crypto';
 import { malformed } from './proto-json.js';
 
 const UNSPECIFIED = 'PUBLIC_KEY_DETAILS_UNSPECIFIED';
@@ -13,6 +13,12 @@ const namesWithoutAlgorithm: ReadonlySet<string> = new Set([
   'ML_DSA_65',
   'ML_DSA_87',
 ]);
+
+/** Every name of the enumeration. */
+export const keyDetailsNames: readonly string[] = [
+  ...signatureAlgorithms.map(({ keyDetails }) => keyDetails),
+  ...namesWithoutAlgorithm,
+];
 
 /**
  * `PublicKeyDetails` by name or number, as a name; a number without a name as digits, because enumerations are open.

@@ -7,9 +7,13 @@ export type Fields<Name extends string> = Partial<Record<Name, unknown>>;
 /** Each field of a message in both spellings, `rawBytes` and `raw_bytes`, to its JSON name. */
 export type FieldNames<Name extends string> = ReadonlyMap<string, Name>;
 
+/** The other spelling of a JSON name, which may be the same. */
+export function protoName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 /** The table of a message. */
 export function fieldNames<Name extends string>(...names: readonly Name[]): FieldNames<Name> {
-  const protoName = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   return new Map(names.flatMap((name) => [[name, name] as const, [protoName(name), name] as const]));
 }
 

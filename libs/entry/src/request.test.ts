@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { encodeBase64, encodeBase64Url } from '#libs/encoding';
 import { describe, expect, it } from 'vitest';
 import { chooseEntryAlgorithms, entryAlgorithms, EntryError, parseCreateEntryRequest } from './index.js';
+import { createEntryRequestSchema } from './proposals.js';
+import { protoName } from './proto-json.js';
 
 // Bytes whose base64 has characters of both alphabets' differences, and needs padding.
 const bytes = (length: number, start: number) => Uint8Array.from({ length }, (_, i) => 0xff - ((start + i) % 7));
@@ -56,7 +58,42 @@ function paths(value: Json, prefix: readonly string[] = []): string[][] {
   return Object.entries(value).flatMap(([name, child]) => [[...prefix, name], ...paths(child, [...prefix, name])]);
 }
 
+/** What the parser says; each time it also makes sure that the schema in the documents says the same of the JSON. */
 function outcome(request: unknown): string {
+  const answer = parserOutcome(request);
+  const { success } = createEntryRequestSchema.safeParse(request);
+  if (success !== (answer !== 'ENTRY_JSON')) throw new Error(`The parser says ${answer}, the schema ${success}`);
+  return answer;
+}
+
+/** The request with one of its fields changed. */
+function varied(request: Json, { at, how, value }: { at: number; how: string; value: unknown }): Json {
+  const all = paths(request);
+  const path = all[at % all.length];
+  if (path === undefined) return request;
+  const last = path[path.length - 1] ?? '';
+  const json = value as Json; // made by fc.jsonValue and the like
+  let old: Json | undefined = request;
+  for (const name of path) old = (old as { [name: string]: Json })[name];
+  const isItem = /^[0-9]+$/.test(last);
+  const sibling = (name: string) => [...path.slice(0, -1), name];
+  switch (how) {
+    case 'replace':
+      return changed(request, path, json);
+    case 'remove':
+      return isItem ? request : changed(request, path, undefined);
+    case 'respell':
+      return isItem ? request : changed(changed(request, path, undefined), sibling(protoName(last)), old);
+    case 'both spellings':
+      return isItem ? request : changed(request, sibling(protoName(last)), json);
+    case 'beside':
+      return isItem ? request : changed(request, sibling(last === 'publicKey' ? 'x509Certificate' : 'publicKey'), json);
+    default:
+      return isItem ? request : changed(request, sibling('other'), json);
+  }
+}
+
+function parserOutcome(request: unknown): string {
   try {
     return parseCreateEntryRequest(request).kind;
   } catch (error) {
@@ -353,6 +390,32 @@ describe('parseCreateEntryRequest()', () => {
         outcome(changed(request, path, json as Json));
       }),
     );
+  });
+
+  it('and its schema take the same JSON, however names, nulls and values are changed', () => {
+    const values = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constantFrom<Json>(null, '', 'AA', 'AA==', '_-8', '\ud800', 'PKIX_ED25519', 5, 2 ** 31, -0, 1.5, {}, [], [{}]),
+      fc.constantFrom<Json>({ rawBytes: 'AAAA' }, { raw_bytes: null }, { sig: 'AA' }, [{ keyid: null }], [null]),
+    );
+    const change = fc.record({
+      at: fc.nat(),
+      how: fc.constantFrom('replace', 'remove', 'respell', 'both spellings', 'beside', 'other'),
+      value: values,
+    });
+    const outcomes = new Set<string>();
+    fc.assert(
+      fc.property(
+        fc.constantFrom<Json>(hashedRekord(), dsse()),
+        fc.array(change, { maxLength: 4 }),
+        (request, changes) => {
+          const result = changes.reduce(varied, request);
+          outcomes.add(outcome(result));
+        },
+      ),
+      { numRuns: 3000 },
+    );
+    expect([...outcomes]).toEqual(expect.arrayContaining(['ENTRY_JSON', 'ENTRY_TYPE', 'hashedrekord', 'dsse']));
   });
 
   it('cuts an unknown name in the message', () => {

@@ -34,7 +34,7 @@ export interface RequestOptions {
  * Reads a `CreateEntryRequest` of the Rekor v2 API from parsed JSON: camelCase or snake_case names, base64 of either
  * alphabet, enumerations by name or number, null as absent, nothing unknown. What it returns is complete, its
  * algorithms are allowed and its digest has their length; keys, certificates and signatures have not been looked at
- * (see `verifyEntry`).
+ * (see `verifyEntry`). The same in Zod, for documents: `createEntryRequestSchema`.
  *
  * @throws EntryError `ENTRY_TYPE` (no entry, or none of a type that exists), `ENTRY_JSON`, `ENTRY_INVALID` with `reason`
  * @see sigstore/rekor-tiles, api/proto/rekor/v2

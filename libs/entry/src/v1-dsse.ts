@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { encodeBase64 } from '#libs/encoding';
+import { refused } from './error.js';
 import type { PkiKey } from './pki.js';
+import { statementKeys } from './statement.js';
 import {
   asBytes,
   canonicalBody,
@@ -9,11 +11,10 @@ import {
   notInsertable,
   proposedKind,
   readKey,
-  refused,
   sha256Of,
   type ProvenEntry,
 } from './v1-kind.js';
-import { parseEnvelope, statementKeys, verifyEnvelope } from './v1-envelope.js';
+import { parseEnvelope, verifyEnvelope } from './v1-envelope.js';
 import { base64Text, contentText, MAX_SIGNATURES, sha256Field, signatureText, type Sha256Field } from './v1-schema.js';
 
 const spec = z

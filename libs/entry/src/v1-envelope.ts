@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { EncodingError, hasLoneSurrogate, parseAnyBase64, parseJson, parseUtf8, type JsonValue } from '#libs/encoding';
+import { EncodingError, hasLoneSurrogate, parseAnyBase64, parseJson, type JsonValue } from '#libs/encoding';
+import { refused } from './error.js';
 import type { PkiKey } from './pki.js';
-import { pkiError, readKey, refused } from './v1-kind.js';
+import { pkiError, readKey } from './v1-kind.js';
 import type { V1Ports } from './v1-proposal.js';
 import { MAX_SIGNATURES, violationOf } from './v1-schema.js';
 import { preAuthenticationEncoding } from './verify.js';
@@ -22,7 +23,6 @@ export interface EnvelopeSignature {
 
 // An envelope nests three deep; what is unknown to us in it may nest a little more.
 const MAX_DEPTH = 16;
-const IN_TOTO = 'application/vnd.in-toto+json';
 
 const envelopeJson = z.object({
   payload: z.string(),
@@ -144,44 +144,6 @@ export async function isSigned(key: PkiKey, message: Uint8Array, signature: Uint
 /** A verifier that has signed nothing. */
 export function notSigned(prefix = ''): Error {
   return refused('ENTRY_SIGNATURE', `${prefix}accepted signatures do not match threshold, Found: 0, Expected 1`);
-}
-
-/**
- * What an in-toto statement is about, as index keys: `<algorithm>:<digest>` of its subjects and of the materials of its
- * predicate. Nothing of another payload type, or of what is no statement: a log takes any payload.
- */
-export function statementKeys(payloadType: string, payload: Uint8Array): string[] {
-  if (payloadType !== IN_TOTO) return [];
-  const statement = statementOf(payload);
-  const predicate = member(statement, 'predicate');
-  return [...items(member(statement, 'subject')), ...items(member(predicate, 'materials'))].flatMap(digestsOf);
-}
-
-function statementOf(payload: Uint8Array): unknown {
-  try {
-    // Lenient on purpose: whoever consumes the statement may be, and would then miss it in a search.
-    return JSON.parse(parseUtf8(payload));
-  } catch (error) {
-    if (error instanceof EncodingError || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-function digestsOf(item: unknown): string[] {
-  const digest = member(item, 'digest');
-  if (typeof digest !== 'object' || digest === null || Array.isArray(digest)) return [];
-  return Object.entries(digest).flatMap(([algorithm, value]) =>
-    typeof value === 'string' ? [`${algorithm}:${value}`] : [],
-  );
-}
-
-function items(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function member(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
-  return (value as Record<string, unknown>)[name]; // an object that has the name, as just checked
 }
 
 function jsonOf(text: string): JsonValue {

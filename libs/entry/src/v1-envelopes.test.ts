@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { encodeBase64, encodeUtf8, parseUtf8 } from '#libs/encoding';
 import { parsePublicKey } from '#libs/crypto';
 import { describe, expect, it } from 'vitest';
-import { proposeEntry } from './index.js';
+import { proposeEntry } from './proposals.js';
 import { sshFingerprint } from './v1-intoto-001.js';
 import {
   dsseProposal,
@@ -462,3 +462,34 @@ const sshKeys = [
     fingerprint: 'SHA256:arZmNJiQuPWlEVBLyc+sU8fCufmMa6afUGKbzmWPDLQ',
   },
 ];
+
+describe('half a surrogate pair, which JSON can spell and UTF-8 cannot carry', () => {
+  const half = String.raw`\ud800`;
+  const plain = JSON.stringify(envelopeOf([a]));
+  it.each<[string, string]>([
+    ['in the payload type', plain.replace(inToto, half)],
+    ['in the payload', plain.replace('"payload":"', `"payload":"${half}`)],
+    ['in a signature', plain.replace('"sig":"', `"sig":"${half}`)],
+    ['itself', plain.replace(inToto, '\ud800')],
+  ])('%s of an envelope is refused, not a fault', async (_, envelope) => {
+    const intoto1 = {
+      kind: 'intoto',
+      apiVersion: '0.0.1',
+      spec: { content: { envelope }, publicKey: encodeBase64(pemOf(a)) },
+    };
+    for (const json of [dsseProposal([a], { envelope }), intoto1]) {
+      for (const insert of [true, false]) {
+        await expect(propose(json, insert)).rejects.toMatchObject({ name: 'EntryError', code: 'ENTRY_PROPOSAL' });
+      }
+    }
+  });
+
+  it('in the digest of a subject is refused, because nobody could find it', async () => {
+    const payload = encodeUtf8(`{"subject":[{"digest":{"sha256":"${half}"}}]}`);
+    const envelope = JSON.stringify(envelopeOf([a], { payload }));
+    await expect(propose(dsseProposal([a], { envelope }))).rejects.toMatchObject({
+      code: 'ENTRY_PROPOSAL',
+      detail: 'subject is not valid Unicode',
+    });
+  });
+});

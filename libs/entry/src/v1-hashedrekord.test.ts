@@ -3,7 +3,8 @@ import { ecdsaDerToP1363, parsePublicKey } from '#libs/crypto';
 import { concatBytes, encodeBase64, encodeHex, encodePem, encodeUtf8, parseHex, parseUtf8 } from '#libs/encoding';
 import { opensslCrypto } from '#libs/openssl';
 import { describe, expect, it } from 'vitest';
-import { chooseEntryAlgorithms, proposeEntry, type V1Ports } from './index.js';
+import { chooseEntryAlgorithms, type V1Ports } from './index.js';
+import { proposeEntry } from './proposals.js';
 import {
   ecPair,
   hashedRekordProposal,

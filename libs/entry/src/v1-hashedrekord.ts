@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { CryptoError, digestLengths, ecdsaP1363ToDer, matchesKey, parseEcdsaSignature } from '#libs/crypto';
 import type { PublicKey, SignatureScheme } from '#libs/crypto';
 import { encodeBase64, encodeUtf8, equalBytes, parseHex } from '#libs/encoding';
-import { boundedBody, decodeBase64, digestText, proposedKind, readKey, refused } from './v1-kind.js';
+import { refused } from './error.js';
+import { boundedBody, decodeBase64, digestText, proposedKind, readKey } from './v1-kind.js';
 import type { V1Ports } from './v1-proposal.js';
 import { base64Text } from './v1-schema.js';
 

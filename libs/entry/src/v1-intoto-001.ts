@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { integerToBytes, type PublicKey } from '#libs/crypto';
 import { concatBytes, encodeBase64, encodeUtf8 } from '#libs/encoding';
+import { refused } from './error.js';
 import type { PkiKey } from './pki.js';
-import { findSigned, notSigned, parseEnvelope, signedBytes, statementKeys, type Envelope } from './v1-envelope.js';
+import { statementKeys } from './statement.js';
+import { findSigned, notSigned, parseEnvelope, signedBytes, type Envelope } from './v1-envelope.js';
 import {
   asBytes,
   canonicalBody,
@@ -11,7 +13,6 @@ import {
   notInsertable,
   proposedKind,
   readKey,
-  refused,
   sha256Of,
   type ProvenEntry,
 } from './v1-kind.js';

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { EncodingError, parseUtf8 } from '#libs/encoding';
+import { refused } from './error.js';
 import type { PkiKey } from './pki.js';
-import { envelopeBytes, statementKeys, verifyEnvelope, type Envelope } from './v1-envelope.js';
+import { statementKeys } from './statement.js';
+import { envelopeBytes, verifyEnvelope, type Envelope } from './v1-envelope.js';
 import {
   canonicalBody,
   decodeBase64,
@@ -9,7 +11,6 @@ import {
   notInsertable,
   proposedKind,
   readKey,
-  refused,
   sha256Of,
   type ProvenEntry,
 } from './v1-kind.js';

@@ -1,16 +1,13 @@
 import type { z } from 'zod';
 import { canonicalizeJson, encodeHex, encodeUtf8, EncodingError, parseBase64 } from '#libs/encoding';
-import { EntryError, type EntryErrorCode } from './error.js';
+import { EntryError, refused, tooLarge } from './error.js';
 import type { PkiFormat, PkiKey } from './pki.js';
 import type { ProposedKind, ProposeOptions, V1Contents, V1Ports, V1Proposal } from './v1-proposal.js';
+import { checkSearchKeys } from './search-keys.js';
 import { checkSchema, type Sha256Field } from './v1-schema.js';
 
 /** Tiles frame each entry with a 16-bit length (C2SP tlog-tiles). */
 const MAX_BODY_BYTES = 65_535;
-/** The log refuses records with more than 1024 search keys, and adds some of its own. */
-const MAX_KEYS = 900;
-/** The annex of an entry has a 16-bit length too, and each key in it a length of its own. */
-const MAX_UNLOGGED_BYTES = 60_000;
 
 /** What a kind finds out about a proposal; the rest of a `V1Proposal` follows from it. */
 export interface ProvenEntry {
@@ -60,7 +57,7 @@ function proposal(
     const text = key.toLowerCase();
     if (!logged.has(text)) unlogged.add(text);
   }
-  checkKeys(logged, unlogged);
+  checkSearchKeys(logged, unlogged);
   return {
     kind,
     version,
@@ -87,17 +84,6 @@ export function indexKeys(
   }
   for (const digest of digests) texts.add(digest);
   return texts;
-}
-
-// Leaving some out would make search answers incomplete without a word.
-function checkKeys(logged: ReadonlySet<string>, unlogged: ReadonlySet<string>): void {
-  const count = logged.size + unlogged.size;
-  if (count > MAX_KEYS) throw tooLarge(`entry has ${count} search keys, at most ${MAX_KEYS} are kept`);
-  let bytes = 0;
-  for (const key of unlogged) bytes += asBytes('subject', key).length + 2;
-  if (bytes > MAX_UNLOGGED_BYTES) {
-    throw tooLarge(`digests and subjects have ${bytes} bytes, at most ${MAX_UNLOGGED_BYTES} are kept`);
-  }
 }
 
 /**
@@ -184,16 +170,7 @@ export function digestText({ algorithm, value }: { readonly algorithm: string; r
   return `${algorithm}:${value.toLowerCase()}`;
 }
 
-/** A refusal in the words of Rekor v1. */
-export function refused(code: EntryErrorCode, detail: string, cause?: unknown): EntryError {
-  return new EntryError(code, `Cannot accept entry: ${detail}`, { detail, cause });
-}
-
 /** A refusal to log what can only be looked up. */
 export function notInsertable(state: string): EntryError {
   return refused('ENTRY_NOT_INSERTABLE', `entry not insertable into log: ${state}`);
-}
-
-export function tooLarge(state: string): EntryError {
-  return refused('ENTRY_TOO_LARGE', state);
 }

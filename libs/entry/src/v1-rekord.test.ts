@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { encodeBase64, encodeUtf8, parseUtf8 } from '#libs/encoding';
 import { pkiFormats, x509KeyOf } from '#libs/pki';
 import { describe, expect, it } from 'vitest';
-import { bodyKeys, parseV1Body, proposeEntry } from './index.js';
+import { bodyKeys, parseV1Body, proposeEntry } from './proposals.js';
 import {
   ecPair,
   edgeRekordProposal,

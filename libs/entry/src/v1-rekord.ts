@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { encodeBase64 } from '#libs/encoding';
+import { refused } from './error.js';
 import type { PkiFormat } from './pki.js';
 import { isSigned } from './v1-envelope.js';
 import {
@@ -10,7 +11,6 @@ import {
   pkiError,
   proposedKind,
   readKey,
-  refused,
   sha256Of,
 } from './v1-kind.js';
 import { base64Content, base64Text, sha256Field } from './v1-schema.js';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { canonicalBody, decodeBase64, digestText, foreignDetail, proposedKind, refused, sha256Of } from './v1-kind.js';
+import { refused } from './error.js';
+import { canonicalBody, decodeBase64, digestText, foreignDetail, proposedKind, sha256Of } from './v1-kind.js';
 import type { V1Ports } from './v1-proposal.js';
 import { base64Text } from './v1-schema.js';
 

@@ -68,40 +68,74 @@ export function checkSchema<Schema extends z.ZodType>(schema: Schema, value: unk
   });
 }
 
-/** The first violation that the schema found. @see go-openapi/errors, schema.go */
-export function violationOf(error: z.ZodError, root: unknown): SchemaViolation {
+/**
+ * The first violation that a schema found in `root`, in the words of go-openapi. `place`: where `root` stood in the request.
+ * @see go-openapi/errors, schema.go
+ */
+export function violationOf(
+  error: z.ZodError,
+  root: unknown,
+  place: 'path' | 'query' | 'body' = 'body',
+): SchemaViolation {
   const [issue] = error.issues;
   if (issue === undefined) throw new Error('Schema refused a value without saying why');
   const name = issue.path.map(String).join('.');
   const value = valueAt(root, issue.path);
-  const where = `${name} in body`;
+  const where = `${name} in ${place}`.trimStart();
   if (value === undefined || value === null) return { code: 602, message: `${where} is required` };
   switch (issue.code) {
-    case 'invalid_type':
-      return wrongType(where, issue.expected, value);
+    case 'invalid_type': {
+      const expected = issue.expected === 'int' || issue.expected === 'number' ? 'int64' : issue.expected;
+      // Parameters are texts, whatever their type should be.
+      return place === 'body' ? wrongType(where, expected, value) : unreadable(where, expected);
+    }
     case 'invalid_value':
       if (typeof value !== 'string') return wrongType(where, 'string', value);
       return { code: 606, message: `${where} should be one of [${issue.values.map(String).join(' ')}]` };
     case 'too_big':
-      return issue.origin === 'array'
-        ? { code: 611, message: `${where} should have at most ${Number(issue.maximum)} items` }
-        : { code: 603, message: `${where} should be at most ${Number(issue.maximum)} chars long` };
+      return outOfBounds(where, issue.origin, { most: issue.maximum });
     case 'too_small':
-      return issue.origin === 'array'
-        ? { code: 612, message: `${where} should have at least ${Number(issue.minimum)} items` }
-        : { code: 604, message: `${where} should be at least ${Number(issue.minimum)} chars long` };
+      return outOfBounds(where, issue.origin, { least: issue.minimum });
     case 'invalid_format':
+      if (issue.format !== 'regex') return unreadable(where, issue.format === 'base64' ? 'byte' : issue.format);
       return { code: 605, message: `${where} should match '${(issue.pattern ?? '').slice(1, -1)}'` };
     case 'unrecognized_keys':
-      return { code: 616, message: `${name}.${issue.keys[0]?.slice(0, 40) ?? ''} in body is a forbidden property` };
+      return { code: 616, message: `${name}.${issue.keys[0]?.slice(0, 40) ?? ''} in ${place} is a forbidden property` };
     default:
       throw new Error(`Schema has a rule without words: ${issue.code}`);
+  }
+}
+
+function outOfBounds(where: string, origin: string, bound: { most: unknown } | { least: unknown }): SchemaViolation {
+  const isMost = 'most' in bound;
+  const limit = String(isMost ? bound.most : bound.least);
+  switch (origin) {
+    case 'array':
+      return {
+        code: isMost ? 611 : 612,
+        message: `${where} should have at ${isMost ? 'most' : 'least'} ${limit} items`,
+      };
+    case 'string':
+      return {
+        code: isMost ? 603 : 604,
+        message: `${where} should be at ${isMost ? 'most' : 'least'} ${limit} chars long`,
+      };
+    default:
+      return {
+        code: isMost ? 608 : 609,
+        message: `${where} should be ${isMost ? 'less' : 'greater'} than or equal to ${limit}`,
+      };
   }
 }
 
 /** A violation of the type that a value has. */
 export function wrongType(where: string, expected: string, value: unknown): SchemaViolation {
   return { code: 601, message: `${where} must be of type ${expected}: "${jsonType(value)}"` };
+}
+
+/** Text that does not spell what it should. Upstream repeats it. */
+function unreadable(where: string, expected: string): SchemaViolation {
+  return { code: 601, message: `${where} must be of type ${expected}` };
 }
 
 function jsonType(value: unknown): string {

@@ -4,16 +4,8 @@ import { gzipSync } from 'node:zlib';
 import { encodeBase64, encodeUtf8, equalBytes, parseUtf8 } from '#libs/encoding';
 import { x509KeyOf } from '#libs/pki';
 import { describe, expect, it } from 'vitest';
-import {
-  bodyKeys,
-  EntryError,
-  parseV1Body,
-  proposedEntrySchema,
-  proposedKinds,
-  proposeEntry,
-  type PkiFormat,
-  type SchemaViolation,
-} from './index.js';
+import { EntryError, type PkiFormat, type SchemaViolation } from './index.js';
+import { bodyKeys, parseV1Body, proposedEntrySchema, proposedKinds, proposeEntry } from './proposals.js';
 import {
   dsseProposal,
   ecPair,

@@ -1,10 +1,9 @@
 import { z } from 'zod';
-import { EntryError } from './error.js';
+import { EntryError, refused } from './error.js';
 import { dsse1 } from './v1-dsse.js';
 import { hashedRekord1 } from './v1-hashedrekord.js';
 import { intoto1 } from './v1-intoto-001.js';
 import { intoto2 } from './v1-intoto-002.js';
-import { refused } from './v1-kind.js';
 import type { ProposedKind, ProposeOptions, V1Ports, V1Proposal } from './v1-proposal.js';
 import { rekord1 } from './v1-rekord.js';
 import { rfc3161 } from './v1-rfc3161.js';
@@ -44,7 +43,7 @@ const schemas = rows.map(({ kind, version, spec }) =>
 /** A proposed entry of any kind, made from the table: the schema of the request body. */
 export const proposedEntrySchema: z.ZodType = z
   .union(schemas)
-  .meta({ title: 'ProposedEntry', description: 'An entry as a client proposes it to Rekor v1' });
+  .meta({ id: 'ProposedEntry', title: 'ProposedEntry', description: 'An entry as a client proposes it to Rekor v1' });
 
 /**
  * Proves a proposed entry of Rekor v1 and makes of it what the log stores: `{kind, apiVersion, spec}` as parsed JSON, in

@@ -45,6 +45,7 @@ export {
   encodeTileIndex,
   encodeTilePath,
   type EntryBundleId,
+  type EntryBundleName,
   entryBundlePath,
   parseEntryBundlePath,
   parseTileIndex,

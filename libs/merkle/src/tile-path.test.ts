@@ -159,6 +159,9 @@ describe('entryBundlePath()', () => {
     expect(parseEntryBundlePath('tile/data/273.p/112', 'data')).toEqual({ index: 273n, width: 112 });
     expect(() => parseEntryBundlePath('tile/data/273.p/112')).toThrow(badPath);
     expect(() => parseEntryBundlePath('tile/entries/273.p/112', 'data')).toThrow(badPath);
+    expect(entryBundlePath(1000n, 256, 'annex')).toBe('tile/annex/x001/000');
+    expect(parseEntryBundlePath('tile/annex/x001/000', 'annex')).toEqual({ index: 1000n, width: 256 });
+    expect(() => parseEntryBundlePath('tile/annex/x001/000')).toThrow(badPath);
   });
 
   it.each(['tile/entries/x000/001', 'tile/entries/000.p/256', 'tile/entries/', 'tile/0/000', 'x'.repeat(65)])(

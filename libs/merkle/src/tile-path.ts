@@ -42,11 +42,17 @@ export function parseTilePath(path: string): Tile {
 }
 
 /**
- * The path of an entry bundle, as `tile/entries/000.p/17`. Logs of certificates say `data` for `entries`.
+ * What a bundle holds: entries, for which logs of certificates say `data`; or, numbered as the entries, the `annex` that
+ * a log keeps beside each of them.
+ */
+export type EntryBundleName = 'entries' | 'data' | 'annex';
+
+/**
+ * The path of an entry bundle, as `tile/entries/000.p/17`.
  * @throws MerkleError `MERKLE_TILE_PATH`
  * @see C2SP tlog-tiles, "Log Entries"; C2SP static-ct-api, "Log Entries"
  */
-export function entryBundlePath(index: bigint, width: number, name: 'entries' | 'data' = 'entries'): string {
+export function entryBundlePath(index: bigint, width: number, name: EntryBundleName = 'entries'): string {
   return `tile/${name}/${encodePlace(index, width)}`;
 }
 
@@ -54,7 +60,7 @@ export function entryBundlePath(index: bigint, width: number, name: 'entries' | 
  * The bundle that a path names; the inverse of `entryBundlePath`.
  * @throws MerkleError `MERKLE_TILE_PATH`
  */
-export function parseEntryBundlePath(path: string, name: 'entries' | 'data' = 'entries'): EntryBundleId {
+export function parseEntryBundlePath(path: string, name: EntryBundleName = 'entries'): EntryBundleId {
   checkPathLength(path);
   const prefix = `tile/${name}/`;
   if (!path.startsWith(prefix)) throw malformed(path);

@@ -125,6 +125,11 @@ describe('pgpFormat', () => {
     expect(await verifies(ring(key), made, encodeUtf8('one\ntwo\n'))).toBe(true);
     expect(await verifies(ring(key), made, encodeUtf8('one\r\ntwo\r\n'))).toBe(true);
     expect(await verifies(ring(key), made, encodeUtf8('one\ntwo'))).toBe(false);
+    for (const text of ['\n', '\r\n\n', '\r\r\n', 'a\rb', '\n\n\na', 'a\n\r']) {
+      expect(await verifies(ring(key), await signWith(key, { text }), encodeUtf8(text)), JSON.stringify(text)).toBe(
+        true,
+      );
+    }
   });
 
   it('finds the key in a ring of several, in several armours', async () => {
@@ -445,9 +450,33 @@ describe('pgpFormat, wrong inputs', () => {
           ...Array.from({ length: 129 }, () => packets[2]).flatMap((p) => (p === undefined ? [] : [p])),
         ]),
     ],
+    [
+      'too many signatures by a key over itself',
+      async () => {
+        const mine = await generate({ type: 'curve25519', config: { v6Keys: true } });
+        const [first, direct, ...rest] = packetsOf(ring(mine));
+        if (first === undefined || direct === undefined) throw new Error('packets are missing');
+        expect([direct.type, direct.body[1]]).toEqual([packetType.signature, 0x1f]);
+        return encodePackets([first, ...Array.from({ length: 129 }, () => direct), ...rest]);
+      },
+    ],
+    ['too many keys', () => encodePackets([...packets, ...bareKeys(256)])],
     ['nothing', () => new Uint8Array()],
   ])('refuses %s as a key', async (_name, make) => {
     await expect(parseKey(await make())).rejects.toMatchObject({ code: 'PKI_KEY' });
+  });
+
+  /** The key without anything that it says of itself. */
+  function bareKeys(count: number): Packet[] {
+    const [first] = packets;
+    if (first === undefined) throw new Error('packets are missing');
+    return Array.from({ length: count }, () => first);
+  }
+
+  it('tries four keys of one id, because the message is hashed for each', async () => {
+    expect(await verifies(encodePackets([...bareKeys(3), ...packets]), signature)).toBe(true);
+    expect(await verifies(encodePackets([...bareKeys(4), ...packets]), signature)).toBe(false);
+    expect(await verifies(encodePackets([...packets, ...bareKeys(200)]), signature)).toBe(true);
   });
 
   it('refuses long inputs before it looks at them', async () => {

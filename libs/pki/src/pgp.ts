@@ -5,11 +5,16 @@ import type { PkiFormat, PkiKey } from '#libs/entry';
 import { badKey, badSignature, checkSize, falseIfMalformed } from './error.js';
 import { encodeArmor, isArmor, readArmor } from './pgp-armor.js';
 import { encodePackets, type Packet, packetType, readPackets } from './pgp-packet.js';
+import { withCrLf } from './pgp-text.js';
 import { isKeyPacket } from './pgp-key-packet.js';
 
 /** Keys that collected many signatures of others have some hundred kilobytes. */
 const MAX_KEY = 262_144;
 const MAX_KEY_PACKETS = 1024;
+/** Keys and subkeys of a ring: more with a signature each do not fit into an entry. */
+const MAX_KEYS = 256;
+/** Of the keys of a ring with the same id, how many are tried. Honest rings have one, or the same key from several places; each costs hashing the message. */
+const MAX_CANDIDATES = 4;
 /** How many signatures of a ring by itself may have to be checked. Honest rings have a few for each name and subkey. */
 const MAX_SELF_CHECKS = 128;
 const MAX_SIGNATURE = 16_384;
@@ -17,8 +22,11 @@ const MAX_SIGNATURE_PACKETS = 16;
 
 const KEY_LABEL = 'PGP PUBLIC KEY BLOCK';
 const SIGNATURE_LABEL = 'PGP SIGNATURE';
-/** Signature types over documents, bytes and text. @see RFC 9580 §5.2.1 */
-const documentTypes: readonly (number | undefined)[] = [0x00, 0x01];
+/** Signature types: over documents, bytes and text, and over a key. @see RFC 9580 §5.2.1 */
+const BINARY = 0x00;
+const TEXT = 0x01;
+const DIRECT_KEY = 0x1f;
+const documentTypes: readonly (number | undefined)[] = [BINARY, TEXT];
 
 /** As in the regular expressions of others: something, an at sign, and a domain with a dot. */
 const email = /^[^\s@<>()",;:\\[\]]{1,64}@[^\s@<>()",;:\\[\]]+\.[^\s@<>()",;:\\[\]]+$/;
@@ -41,10 +49,11 @@ const MAX_EMAIL = 254;
 export const pgpFormat: PkiFormat = {
   async parseKey(bytes: Uint8Array): Promise<PkiKey> {
     checkSize('public key', bytes, MAX_KEY);
-    const ring = encodePackets(readKeyPackets(keyBytes(bytes)));
+    const packets = readKeyPackets(keyBytes(bytes));
+    const ring = encodePackets(packets);
     const { openpgp, config } = await load();
     const keys = await readKeys(ring);
-    if (selfChecks(keys) > MAX_SELF_CHECKS) {
+    if (selfChecks(keys) + packets.filter(isDirectKeySignature).length > MAX_SELF_CHECKS) {
       throw badKey(
         `more than ${MAX_SELF_CHECKS} signatures by itself`,
         'error reading PGP public key: too many signatures',
@@ -122,6 +131,9 @@ function readKeyPackets(bytes: Uint8Array): Packet[] {
   if (packets?.[0]?.type !== packetType.publicKey) {
     throw badKey('not a ring of public keys, or too long a one', 'error reading PGP public key');
   }
+  const count = packets.filter(({ type }) => type === packetType.publicKey || type === packetType.publicSubkey).length;
+  if (count > MAX_KEYS)
+    throw badKey(`${count} keys, at most ${MAX_KEYS} are read`, 'error reading PGP public key: too many keys');
   const kept: Packet[] = [];
   let picture = false;
   for (const packet of packets) {
@@ -163,6 +175,11 @@ function selfChecks(keys: readonly Key[]): number {
       ...key.subkeys.map((subkey) => pairs(subkey.bindingSignatures, subkey.revocationSignatures)),
     ])
     .reduce((sum, checks) => sum + checks, 0);
+}
+
+/** A signature by a key over itself, which the package does not say how many there are of. @see RFC 9580 §5.2.1.11 */
+function isDirectKeySignature({ type, body }: Packet): boolean {
+  return type === packetType.signature && body[1] === DIRECT_KEY;
 }
 
 async function emails(keys: readonly Key[], config: Config): Promise<string[]> {
@@ -213,15 +230,16 @@ async function isSignature(keys: readonly Key[], message: Uint8Array, packets: r
     const issuer = signature?.packets[0]?.issuerKeyID;
     // A signature that names nobody could be by anybody; Rekor stops here as well. Zeros are OpenPGP's wildcard.
     if (signature === undefined || issuer === undefined || /^0*$/.test(issuer.toHex())) return false;
-    const candidates = keys.filter((key) => key.getKeys(issuer).length > 0);
+    const candidates = keys.filter((key) => key.getKeys(issuer).length > 0).slice(0, MAX_CANDIDATES);
     if (candidates.length === 0) continue;
+    const signed = packet.body[1] === TEXT ? withCrLf(message) : message;
     for (const key of candidates) if (await holds(() => verify(key))) return true;
     return false;
 
     async function verify(key: Key): Promise<true> {
       if (signature === undefined) throw new Error('Cannot verify signature: there is none');
       const { signatures } = await openpgp.verify({
-        message: await openpgp.createMessage({ binary: message }),
+        message: await openpgp.createMessage({ binary: signed }),
         signature,
         verificationKeys: key,
         format: 'binary',

@@ -294,6 +294,11 @@ describe('x509KeyOf(), chains', () => {
     expect(readChain(root, root).certificate).toEqual(root);
   });
 
+  it('takes a certificate and itself as it takes it alone', () => {
+    const odd = certify({ name: 'leaf', issuer: 'nobody', by: keys.root });
+    expect(readChain(odd, odd).certificate).toEqual(odd);
+  });
+
   it('asks about the time when the leaf became valid, not about now', () => {
     const early = certify({ name: 'leaf', issuer: 'root', by: keys.root, days: [1, 2] });
     const short = certify({ name: 'root', key: keys.root, days: [1, 3], extensions: caExtensions() });

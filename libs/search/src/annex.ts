@@ -11,7 +11,7 @@ const MAX_KEYS = 960;
  * `opaque Key<1..2^16-1>; Key keys<0..2^16-1>`, without the outer length, which the annex has itself; UTF-8.
  *
  * Keeps what fits: the first 960 different keys that are not empty and fit into 65535 bytes together. Index what `parseAnnexKeys` gives of the
- * result, so that a rebuilt index has the same keys: `indexEntry` does both. An entry of Rekor v1 never has more; it is refused before.
+ * result, so that a rebuilt index has the same keys: `indexEntry` does both. The log refuses entries that have more before (`checkSearchKeys` of `entry`).
  */
 export function encodeAnnexKeys(keys: readonly string[]): Uint8Array {
   const writer = new TlsWriter();

@@ -1,10 +1,12 @@
 import { CryptoError } from '#libs/crypto';
-import { EntryError, parseEntryBody, parseV1Body, proposedKinds, type PkiKey, type Verifier } from '#libs/entry';
+import { EntryError, loadProposals, parseEntryBody, type PkiKey, type Verifier } from '#libs/entry';
 import { opensslCrypto } from '#libs/openssl';
 import { PkiError, x509KeyOf } from '#libs/pki';
 import { parseCertificate, X509Error } from '#libs/x509';
-import { type CertificateFacts, certificateFacts, fingerprint } from './certificate-facts.js';
+import { type CertificateFacts, certificateFacts, fingerprint, keysOfCertificateFacts } from './certificate-facts.js';
 import { digestKeys } from './digest-key.js';
+
+const { parseV1Body, proposedKinds } = await loadProposals();
 
 /** What the body of an entry says that can be searched for. */
 export interface BodyFacts {
@@ -43,6 +45,11 @@ export function bodyFacts(body: Uint8Array): BodyFacts {
 /** A certificate that our parser refuses says nothing. */
 export function readCertificate(der: Uint8Array): CertificateFacts[] {
   return ifReadable(() => [certificateFacts(parseCertificate(der))]) ?? [];
+}
+
+/** The search keys of a certificate in an entry, DER: `certificateKeys`, or none if our parser refuses it. Never throws. */
+export function certificateDerKeys(der: Uint8Array): string[] {
+  return readCertificate(der).flatMap(keysOfCertificateFacts);
 }
 
 function readV2(body: Uint8Array): BodyFacts | undefined {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeHex, encodeUtf8, parseJson } from '#libs/encoding';
-import { bodyKeys } from '#libs/entry';
+import { loadProposals } from '#libs/entry';
 import { generateSigner, opensslCrypto, sha256 } from '#libs/openssl';
 import { x509KeyOf } from '#libs/pki';
 import { encodeAnnexedEntry } from '#libs/tlog';
@@ -19,6 +19,8 @@ import {
   recordKeysV2,
 } from './index.js';
 import { bodyKinds, bodyOf, email, makeCertificate } from '../testing/trees.js';
+
+const { bodyKeys } = await loadProposals();
 
 const vectors = `${import.meta.dirname}/../../../test/vectors/entry`;
 const digest = sha256(encodeUtf8('artifact'));

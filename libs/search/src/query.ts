@@ -109,16 +109,18 @@ export interface SearchQuery {
   readonly identity: string;
 }
 
+/** Of the parameters that are wrong, so many are named. */
+const MAX_PROBLEMS = 5;
 /** How many entries a page has if nobody says. */
 const DEFAULT_LIMIT = 20;
 
 /**
  * Reads the parameters of a search, as they stand in a URL.
- * @throws SearchError `SEARCH_QUERY`, naming every parameter that is wrong; also if there is nothing to search for
+ * @throws SearchError `SEARCH_QUERY`, naming the first parameters that are wrong; also if there is nothing to search for
  */
 export function parseSearchQuery(params: Readonly<Record<string, unknown>>): SearchQuery {
   const parsed = searchParameters.safeParse(params);
-  if (!parsed.success) throw invalid(parsed.error.issues.flatMap(describeIssue).join('; '));
+  if (!parsed.success) throw invalid(listed(parsed.error.issues.flatMap(describeIssue)));
   const { limit, cursor, ...given } = parsed.data;
   if (Object.keys(given).length === 0) {
     throw invalid('no parameter is given; to list everything, newest first, name a tree or a range of time');
@@ -214,6 +216,13 @@ function describeIssue(issue: z.core.$ZodIssue): string[] {
   const name = String(issue.path[0]);
   if (issue.code === 'invalid_type') return [`${name} must be given once`];
   return [`${name}: ${issue.message}`];
+}
+
+/** What is wrong, as far as anybody reads: an answer should not be many times the question. */
+function listed(problems: readonly string[]): string {
+  const shown = problems.slice(0, MAX_PROBLEMS);
+  const more = problems.length - shown.length;
+  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 function invalid(state: string): SearchError {

@@ -58,7 +58,7 @@ export function parseAnnexedEntry(record: Uint8Array): AnnexedEntry {
  * can. Times do not run backwards.
  */
 const annexSidecar: BundleSidecar = {
-  path: (index, width) => entryBundlePath(index, width).replace('tile/entries/', 'tile/annex/'),
+  path: (index, width) => entryBundlePath(index, width, 'annex'),
 
   encode: (records) => {
     let previous = 0n;

@@ -22,6 +22,7 @@ export { folderObjects, type ObjectStore } from './objects.js';
 export { openSqlStore, type Query, type SqlStore, type SqlTransaction } from './sql-store.js';
 export { type FolderLock, lockFolder } from './lock.js';
 export { openTree, Tree, type TreeOptions } from './tree.js';
+export { type TreeGauge, treeGauges } from './gauges.js';
 export { type TreeParts } from './state.js';
 export { type Head } from './rows.js';
 export { type Addition, type Receipt } from './assign.js';

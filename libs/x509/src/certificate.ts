@@ -10,7 +10,7 @@ import {
   readInteger,
   readTime,
 } from '#libs/encoding';
-import { type CryptoPort, parsePublicKey, type PublicKey } from '#libs/crypto';
+import { type CryptoPort, parsePublicKey, type PublicKey, type SignatureScheme } from '#libs/crypto';
 import { readAlgorithm, schemeFitsKey, schemeOfAlgorithm } from './algorithm.js';
 import { converting, X509Error } from './errors.js';
 import { readExtensionOid } from './known-oid.js';
@@ -186,6 +186,23 @@ export async function verifyCertificateSignature(
   issuer: Certificate,
   crypto: CryptoPort,
 ): Promise<boolean> {
+  const signed = signedBytes(certificate, issuer);
+  return signed !== undefined && crypto.verify(signed.key, signed.scheme, signed.message, signed.signature);
+}
+
+/** What a key has to have signed, and how. */
+export interface SignedBytes {
+  readonly key: PublicKey;
+  readonly scheme: SignatureScheme;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/**
+ * What is to be verified to know that `issuer`'s key signed `certificate`; undefined if it cannot have, because the algorithm is not one of its key type.
+ * @throws X509Error `X509_UNSUPPORTED` for an algorithm we do not verify
+ */
+export function signedBytes(certificate: Certificate, issuer: Certificate): SignedBytes | undefined {
   const scheme = schemeOfAlgorithm(certificate.signatureAlgorithm);
   if (!scheme) {
     throw new X509Error(
@@ -193,6 +210,6 @@ export async function verifyCertificateSignature(
       `Cannot verify certificate signature: algorithm ${certificate.signatureAlgorithm} is not supported`,
     );
   }
-  if (!schemeFitsKey(scheme, issuer.publicKey)) return false;
-  return crypto.verify(issuer.publicKey, scheme, certificate.tbs, certificate.signature);
+  if (!schemeFitsKey(scheme, issuer.publicKey)) return undefined;
+  return { key: issuer.publicKey, scheme, message: certificate.tbs, signature: certificate.signature };
 }

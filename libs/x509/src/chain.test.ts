@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { derNull, derSequence, parseBase64 } from '#libs/encoding';
-import { generateSigner, opensslCrypto } from '#libs/openssl';
+import { generateSigner, opensslCrypto, verifySync } from '#libs/openssl';
 import { type Certificate, parseCertificate, parseCertificatePem } from './certificate.js';
-import { buildChain, type ChainOptions } from './chain.js';
+import { buildChain, buildChainSync, type ChainOptions } from './chain.js';
 import { encodeName } from './name.js';
 import { oid } from './oid.js';
 import { type Authority, authority, day, extension, forge, type Forgery } from './testing.js';
@@ -99,14 +99,22 @@ function leafBy(parent: Authority, changes: Partial<Forgery> = {}): Certificate 
   );
 }
 
-function build(leaf: Certificate, changes: Partial<ChainOptions> = {}) {
+/** The outcome of `buildChain`, once it is sure that `buildChainSync` has the same. */
+async function build(leaf: Certificate, changes: Partial<ChainOptions> = {}): Promise<Certificate[]> {
   const options = {
     intermediates: [middle.certificate],
     anchors: [root.certificate],
     time: day(10),
     extendedKeyUsage: purpose,
+    ...changes,
   };
-  return buildChain(leaf, { ...options, ...changes }, opensslCrypto);
+  const [outcome, sync] = await Promise.allSettled([
+    buildChain(leaf, options, opensslCrypto),
+    new Promise((resolve) => resolve(buildChainSync(leaf, options, verifySync))),
+  ]);
+  expect(sync).toEqual(outcome);
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
 }
 
 const middleWith = (extensions: Forgery['extensions'] & object, by: Authority = root) =>
@@ -455,5 +463,25 @@ describe('buildChain()', () => {
     };
     await expect(buildChain(last, options, counting)).rejects.toMatchObject({ code: 'X509_CHAIN_LIMIT' });
     expect(checks).toBe(100);
+    checks = 0;
+    const few = { ...options, maxSignatureChecks: 7 };
+    expect(() => buildChainSync(last, few, () => (checks++, false))).toThrow(
+      expect.objectContaining({ code: 'X509_CHAIN_LIMIT' }),
+    );
+    expect(checks).toBe(7);
+  });
+
+  it('goes on past a certificate whose name nobody can read', async () => {
+    const unreadable = derSequence(derSequence());
+    const [above, wrong] = [generateSigner(), generateSigner()].map((signer) =>
+      authority('x', signer, root, { subject: unreadable }),
+    );
+    if (!above || !wrong) throw new Error('Cannot test: no authority');
+    const leaf = leafBy(above);
+    const hints = [wrong.certificate, above.certificate];
+    await expect(build(leaf, { intermediates: hints })).resolves.toEqual([leaf, above.certificate, root.certificate]);
+    await expect(build(leaf, { intermediates: hints.slice(0, 1) })).rejects.toMatchObject({
+      code: 'X509_CHAIN_SIGNATURE',
+    });
   });
 });

@@ -1,6 +1,6 @@
 import { equalBytes } from '#libs/encoding';
-import type { CryptoPort } from '#libs/crypto';
-import { type Certificate, verifyCertificateSignature } from './certificate.js';
+import type { CryptoPort, PublicKey, SignatureScheme } from '#libs/crypto';
+import { type Certificate, type SignedBytes, signedBytes } from './certificate.js';
 import { X509Error, type X509ErrorCode, type X509ErrorDetails } from './errors.js';
 import {
   authorityKeyId,
@@ -22,6 +22,8 @@ export interface ChainOptions {
   readonly time: Date;
   /** The purpose, as an OID, that the leaf must name and no certificate above it may exclude. */
   readonly extendedKeyUsage?: string;
+  /** How many signatures are checked before the search gives up; 100 if absent. */
+  readonly maxSignatureChecks?: number;
 }
 
 // Real paths have two to four certificates. The bounds are for those made to be expensive.
@@ -51,27 +53,61 @@ const understood: ReadonlySet<string> = new Set([
  * @see RFC 5280 §6.1
  */
 export async function buildChain(leaf: Certificate, options: ChainOptions, crypto: CryptoPort): Promise<Certificate[]> {
-  checkAlways(leaf, 0, options.time);
-  const purpose = options.extendedKeyUsage;
-  if (purpose !== undefined && !extendedKeyUsage(leaf)?.oids.includes(purpose)) {
-    throw failure('X509_CHAIN_USAGE', leaf, 0, `its extended key usage does not include ${purpose}`);
+  const search = searchChain(leaf, options);
+  let step = search.next();
+  while (!step.done) {
+    const { key, scheme, message, signature } = step.value;
+    step = search.next(await crypto.verify(key, scheme, message, signature));
   }
-  const search: Search = { options, crypto, signatureChecks: 0, failure: undefined };
-  const path = await extend([leaf], search);
-  if (path) return path;
-  throw search.failure?.error ?? noPath(leaf, 0, 'nothing was tried');
+  return step.value;
 }
+
+/**
+ * `buildChain` for who can verify without waiting: the same rules, the same errors.
+ * @throws X509Error as `buildChain`
+ */
+export function buildChainSync(leaf: Certificate, options: ChainOptions, verify: VerifySignature): Certificate[] {
+  const search = searchChain(leaf, options);
+  let step = search.next();
+  while (!step.done) {
+    const { key, scheme, message, signature } = step.value;
+    step = search.next(verify(key, scheme, message, signature));
+  }
+  return step.value;
+}
+
+/** Whether `signature` over `message` is by `key`. */
+export type VerifySignature = (
+  key: PublicKey,
+  scheme: SignatureScheme,
+  message: Uint8Array,
+  signature: Uint8Array,
+) => boolean;
+
+/** The search itself verifies nothing: it yields each signature that matters, and goes on with the answer. Whoever drives it may wait for that, or not. */
+type Searching<T> = Generator<SignedBytes, T, boolean>;
 
 interface Search {
   readonly options: ChainOptions;
-  readonly crypto: CryptoPort;
   signatureChecks: number;
   /** The failure worth telling: of the longest path that was tried. */
   failure: { readonly depth: number; readonly error: X509Error } | undefined;
 }
 
+function* searchChain(leaf: Certificate, options: ChainOptions): Searching<Certificate[]> {
+  checkAlways(leaf, 0, options.time);
+  const purpose = options.extendedKeyUsage;
+  if (purpose !== undefined && !extendedKeyUsage(leaf)?.oids.includes(purpose)) {
+    throw failure('X509_CHAIN_USAGE', leaf, 0, `its extended key usage does not include ${purpose}`);
+  }
+  const search: Search = { options, signatureChecks: 0, failure: undefined };
+  const path = yield* extend([leaf], search);
+  if (path) return path;
+  throw search.failure?.error ?? noPath(leaf, 0, 'nothing was tried');
+}
+
 /** Depth first: `path` holds so far; returns it with what leads to an anchor, or undefined when nothing does. */
-async function extend(path: readonly Certificate[], search: Search): Promise<Certificate[] | undefined> {
+function* extend(path: readonly Certificate[], search: Search): Searching<Certificate[] | undefined> {
   const last = path.length - 1;
   const child = path[last];
   if (!child) throw new Error('Cannot extend path: it is empty');
@@ -89,7 +125,7 @@ async function extend(path: readonly Certificate[], search: Search): Promise<Cer
     }
     try {
       checkIssuer(path, issuer, search.options);
-      await checkSignature(child, last, issuer, search);
+      yield* checkSignature(child, last, issuer, search);
     } catch (error) {
       // A hint that does not hold is no reason to stop: another may. Only the bound on the work ends the search.
       if (!(error instanceof X509Error) || error.code === 'X509_CHAIN_LIMIT') throw error;
@@ -98,7 +134,7 @@ async function extend(path: readonly Certificate[], search: Search): Promise<Cer
     }
     const longer = [...path, issuer];
     if (anchor) return longer;
-    const found = await extend(longer, search);
+    const found = yield* extend(longer, search);
     if (found) return found;
   }
   if (!named) remember(search, path.length, noPath(child, last, 'no certificate at hand has the name of its issuer'));
@@ -176,22 +212,14 @@ function checkIssuer(path: readonly Certificate[], issuer: Certificate, options:
   }
 }
 
-async function checkSignature(
-  child: Certificate,
-  position: number,
-  issuer: Certificate,
-  search: Search,
-): Promise<void> {
-  if (search.signatureChecks === MAX_SIGNATURE_CHECKS) {
-    throw failure(
-      'X509_CHAIN_LIMIT',
-      child,
-      position,
-      `${MAX_SIGNATURE_CHECKS} signatures were checked without finding a path`,
-    );
+function* checkSignature(child: Certificate, position: number, issuer: Certificate, search: Search): Searching<void> {
+  const most = search.options.maxSignatureChecks ?? MAX_SIGNATURE_CHECKS;
+  if (search.signatureChecks === most) {
+    throw failure('X509_CHAIN_LIMIT', child, position, `${most} signatures were checked without finding a path`);
   }
   search.signatureChecks++;
-  if (!(await verifyCertificateSignature(child, issuer, search.crypto))) {
+  const signed = signedBytes(child, issuer);
+  if (signed === undefined || !(yield signed)) {
     throw failure(
       'X509_CHAIN_SIGNATURE',
       child,
@@ -218,7 +246,17 @@ function failure(
 
 /** The subject for people; a keyless leaf has none. */
 function describe(certificate: Certificate, position: number): string {
-  const { text } = parseName(certificate.subject);
+  const text = subjectText(certificate);
   if (text) return `certificate "${text}"`;
   return position === 0 ? 'leaf certificate' : `certificate ${position} above the leaf`;
+}
+
+function subjectText(certificate: Certificate): string {
+  try {
+    return parseName(certificate.subject).text;
+  } catch (error) {
+    // Names are compared as bytes. One that nobody can read does not hide what is wrong, nor end the search.
+    if (error instanceof X509Error) return '';
+    throw error;
+  }
 }

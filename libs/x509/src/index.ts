@@ -53,7 +53,7 @@ export {
 export { csrScheme, parseCsr, type CertificateRequest } from './csr.js';
 export { lintRules, type LeafProfile, type LintFinding, type LintRuleName } from './lint.js';
 export { keyIdentifier, lintProfile, prepareCertificate, type PreparedCertificate } from './issue.js';
-export { buildChain, type ChainOptions } from './chain.js';
+export { buildChain, buildChainSync, type ChainOptions, type VerifySignature } from './chain.js';
 export { isPrecertificate, preTbs, type CtExtension } from './precert.js';
 export { ctEntry, embeddedScts, sctScheme, sctSignedInput, verifySct } from './sct.js';
 export {

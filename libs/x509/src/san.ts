@@ -32,7 +32,8 @@ export type SubjectAltName =
   | { readonly kind: 'ip'; readonly value: string }
   | { readonly kind: 'unknown'; readonly tag: number; readonly value: string };
 
-const MAX_NAMES = 32;
+/** Public CAs put up to 100 names (Let's Encrypt) or 250 (DigiCert) into one certificate. Each may become a search key of a log entry, so there is an end. */
+const MAX_NAMES = 256;
 
 /**
  * The names of the subjectAltName extension, in order; none when it is absent.
