@@ -120,6 +120,16 @@ describe('a first signature', () => {
 
   it('exports the same trust from the server and from the data folder', async () => {
     expect(await chancery('trust', 'export', '--url', url, '--out', 'trust')).toMatchObject({ exit: 0 });
+    for (const source of [
+      ['--url', url],
+      ['--data', 'data', '--public-url', url],
+    ]) {
+      const one = await chancery('trust', 'export', ...source, '--rekor', '1', '--out', 'trust1');
+      expect(one).toMatchObject({ exit: 0 });
+      const config = await readFile(at('trust1/signing_config.v0.2.json'), 'utf8');
+      expect(config.match(/"majorApiVersion": 2/)).toBeNull();
+      expect(await chancery('trust', 'export', ...source, '--rekor', '3')).toMatchObject({ exit: 2 });
+    }
     const fromData = await chancery('trust', 'export', '--data', 'data', '--public-url', url, '--out', 'trust2');
     expect(fromData).toMatchObject({ exit: 0, err: '' });
     expect(await readFile(at('trust2/trusted_root.json'), 'utf8')).toBe(

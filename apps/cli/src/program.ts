@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import type { Terminal } from './config.js';
 import { exitCodes, type ExitCode } from './exit.js';
 import { reportFailure } from './failure.js';
@@ -165,6 +165,12 @@ function addTrust(program: Command, act: Act): void {
     .option('--url <base>', 'fetch them from this server: as trustworthy as the connection')
     .option('--data <folder>', 'make them from the keys in this data folder: as trustworthy as the folder')
     .option('--public-url <base>', 'with --data: the URL under which clients reach the service')
+    .addOption(
+      new Option('--rekor <version>', 'a signing config for clients of one version of Rekor; without it both').choices([
+        '1',
+        '2',
+      ]),
+    )
     .option('--out <folder>', 'where the files go', '.')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -173,6 +179,7 @@ function addTrust(program: Command, act: Act): void {
 Examples:
   $ chancery trust export --data /var/lib/chancery --public-url https://sign.example.com --out trust
   $ chancery trust export --url http://127.0.0.1:8700
+  $ chancery trust export --url http://127.0.0.1:8700 --rekor 1 --out trust-v1
 `,
     )
     .action(act(async () => (await import('./trust.js')).exportTrust));

@@ -12,11 +12,11 @@ export interface ServedTrust {
   texts: { trustedRoot: string; signingConfig: string };
 }
 
-/** @throws CliError `network`; SignError as `callService` */
-export async function fetchTrust(baseUrl: string, http: HttpOptions): Promise<ServedTrust> {
+/** `rekor`: a signing config with this version of Rekor alone. @throws CliError `network`; SignError as `callService` */
+export async function fetchTrust(baseUrl: string, http: HttpOptions, rekor?: '1' | '2'): Promise<ServedTrust> {
   const [trustedRoot, signingConfig] = await Promise.all([
     fetchText(joinUrl(baseUrl, '/trust/trusted_root.json'), http),
-    fetchText(joinUrl(baseUrl, '/trust/signing_config.v0.2.json'), http),
+    fetchText(joinUrl(baseUrl, `/trust/signing_config.v0.2.json${rekor ? `?rekor=${rekor}` : ''}`), http),
   ]);
   return {
     trustedRoot: parseOr('network', `the trusted root of ${baseUrl}`, () => parseTrustedRoot(trustedRoot)),

@@ -11,6 +11,7 @@ export interface TrustExportOptions {
   data?: string;
   publicUrl?: string;
   out: string;
+  rekor?: '1' | '2';
   json?: boolean;
 }
 
@@ -49,11 +50,12 @@ async function readTrust(
 ): Promise<{ trustedRoot: string; signingConfig: string }> {
   if (options.data === undefined) {
     const { fetchTrust } = await import('./trust-service.js');
-    return (await fetchTrust(options.url ?? '', { fetch: terminal.fetch })).texts;
+    return (await fetchTrust(options.url ?? '', { fetch: terminal.fetch }, options.rekor)).texts;
   }
   const { exportTrust: exportOf } = await loadStack();
   const publicUrl = options.publicUrl === undefined ? {} : { url: options.publicUrl };
-  return exportOf({ data: options.data, ...publicUrl }).catch((cause: unknown) => {
+  const versions = options.rekor === undefined ? undefined : options.rekor === '1' ? ([1] as const) : ([2] as const);
+  return exportOf({ data: options.data, ...publicUrl }, versions).catch((cause: unknown) => {
     throw stackFailure(cause);
   });
 }
