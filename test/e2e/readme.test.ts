@@ -81,7 +81,7 @@ describe.skipIf(!shell)('the commands of the README', () => {
   it('what an auditor does', async () => {
     const pasted = await paste(audit);
     expect(pasted).toMatchObject({ exit: 0 });
-    expect(pasted.out).toContain('✓ v2: 1 entries are in the tree of size 1, and no other one matches');
+    expect(pasted.err).toContain('✓ v2: 1 entries are in the tree of size 1, and no other one matches');
     expect(pasted.out).toContain('✓ intact: all 1 entries');
     expect(await readFile(join(folder, 'mirror', 'checkpoint'), 'utf8')).toMatch(/^127\.0\.0\.1\n1\n/);
     // The first look remembered it.
