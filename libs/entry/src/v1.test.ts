@@ -54,7 +54,8 @@ describe('proposedKinds', () => {
 
   it('makes JSON Schema of all of it, with a description of each field', () => {
     for (const io of ['input', 'output'] as const) {
-      const schema: Json = z.toJSONSchema(proposedEntrySchema, { io });
+      // It has a name of its own, so it stands among the definitions.
+      const schema: Json = (z.toJSONSchema(proposedEntrySchema, { io }) as Json).$defs.ProposedEntry;
       expect(schema.anyOf.map(({ title }: Json) => title)).toContain('hashedrekord 0.0.1');
       const hashedRekord = schema.anyOf[0].properties.spec.properties;
       expect(hashedRekord.signature.properties.content.anyOf[0]).toMatchObject({ type: 'string', format: 'byte' });
