@@ -187,11 +187,11 @@ describe('text without end', () => {
   });
 });
 
-/** Sixteen signatures by as many keys, the keys in the order that takes the most attempts. */
-function manySigned(): unknown {
+/** As many signatures as are tried in any order, by as many keys, the keys in the order that takes the most attempts. */
+function manySigned(count = 11): unknown {
   const payload = randomBytes(8);
   const message = Buffer.concat([Buffer.from(`DSSEv1 1 x ${payload.length} `), payload]);
-  const pairs = Array.from({ length: 16 }, () => generateKeyPairSync('ec', { namedCurve: 'P-521' }));
+  const pairs = Array.from({ length: count }, () => generateKeyPairSync('ec', { namedCurve: 'P-521' }));
   const signatures = pairs.map(({ privateKey }) => ({ sig: base64(sign('sha256', message, privateKey)) }));
   return {
     kind: 'dsse',
@@ -208,7 +208,7 @@ function manySigned(): unknown {
 describe('proposals that take long to verify', () => {
   storesNothing();
   it('keep nobody else waiting', async () => {
-    const proposals = Array.from({ length: 4 }, manySigned);
+    const proposals = [manySigned(), manySigned()];
     let isOver = false;
     const asked = post(retrieve, { entries: proposals }).finally(() => (isOver = true));
     let others = 0;
@@ -216,6 +216,14 @@ describe('proposals that take long to verify', () => {
     expect(await asked).toMatchObject({ status: 200, body: '[]' });
     // Were it verified in one go, the first ping would be answered after it.
     expect(others).toBeGreaterThan(5);
+  });
+
+  it('are given up: one proposal of too many attempts, and many of not so many', async () => {
+    const words = 'too many signatures do not fit the keys they are tried with';
+    const one = await post(entries, manySigned(12));
+    expect([one.status, messageOf(one)]).toEqual([400, `error processing entry: ${words}`]);
+    const many = await post(retrieve, { entries: [manySigned(), manySigned(), manySigned()] });
+    expect([many.status, messageOf(many)]).toEqual([400, words]);
   });
 });
 
@@ -231,6 +239,7 @@ describe('JSON of several meanings', () => {
     ['{"logIndexes":[1.0]}', [1]],
     ['{"logIndexes":[1e0]}', [1]],
     ['{"logIndexes":[1e3]}', []],
+    ['{"logIndexes":[9007199254740993,9223372036854775807,0]}', [0]],
     ['{"logIndexes":[0],"logIndexes":[1]}', [1]],
     ['{"logIndexes":null,"entryUUIDs":null,"entries":null}', []],
     ['{"__proto__":{"logIndexes":[0]}}', []],
@@ -286,6 +295,13 @@ describe('what a proof is asked for', () => {
       400,
       expect.stringMatching(/^the tree size requested\(1000\) was greater than what is currently observable/),
     ],
+    [
+      'lastSize=9223372036854775807',
+      400,
+      expect.stringMatching(/^the tree size requested\(\d+\) was greater than what is currently observable/),
+    ],
+    ['lastSize=9223372036854775808', 422, expect.stringMatching(/^lastSize in query must be of type int64/)],
+    ['firstSize=1&lastSize=', 422, 'lastSize in query is required'],
     ['lastSize=1&treeID=1', 400, 'no log range found for tree ID 1'],
     ['lastSize=1&treeID=9223372036854775808', 400, 'invalid tree ID specified: 9223372036854775808'],
     ['lastSize=1&treeID=-1', 422, "treeID in query should match '^[0-9]+$'"],

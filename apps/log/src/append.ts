@@ -15,6 +15,7 @@ import { leafHash, type Sha256 } from '#libs/merkle';
 import { certificateKeys, digestKeys, publicKeyKeys } from '#libs/search';
 import { encodeAnnexedEntry, parseAnnexedEntry, type Tree } from '#libs/tlog';
 import { parseCertificate } from '#libs/x509';
+import { hasTooManyValues } from './body-bounds.js';
 import { type EntryKeys, entryKeys } from './entry-keys.js';
 import { DuplicateEntryError } from './errors.js';
 
@@ -120,6 +121,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 function parseBody(body: Uint8Array | undefined): unknown {
   if (body === undefined || body.length === 0) return {};
+  if (hasTooManyValues(body)) throw new EntryError('ENTRY_JSON', 'Cannot read the entry: body has too many values');
   try {
     return JSON.parse(utf8.decode(body));
   } catch (cause) {

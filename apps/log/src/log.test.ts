@@ -446,6 +446,17 @@ describe('what the log refuses', () => {
     await refused({ intotoRequestV002: {} });
   });
 
+  it.each<[string, (length: number) => string]>([
+    ['arrays in arrays', (length) => '['.repeat(length / 2) + ']'.repeat(length / 2)],
+    ['members that nobody knows', (length) => `{${'"":0,'.repeat(length / 5)}"":0}`],
+    ['objects', (length) => `[${'{},'.repeat(length / 3)}{}]`],
+    ['verifiers', (length) => `{"dsseRequestV002":{"verifiers":[${'{},'.repeat(length / 3)}{}]}}`],
+  ])('a body of very many %s, before it is read', async (_, body) => {
+    const words = 'request is not a valid CreateEntryRequest: Cannot read the entry: body has too many values';
+    await refused(body(4_000_000), words);
+    await refused(body(70_000), words);
+  });
+
   it('a body over the limit, with 413', async () => {
     const before = await checkpoint();
     const body = JSON.stringify(wrap({ ...hashedRekord(), digest: 'A'.repeat(4 << 20) }));
@@ -547,7 +558,7 @@ describe('dsse 0.0.2', () => {
       const subject = Array.from({ length: count }, (_, i) => ({ digest: { x: `${i}` } }));
       return dsse(Buffer.from(JSON.stringify({ subject })));
     };
-    await refused(about(899), 'invalid entry: entry has 901 search keys, at most 900 are kept');
+    await refused(about(899), 'invalid entry: entry has more than the 900 search keys that are kept');
     await accepted(about(898));
   });
 

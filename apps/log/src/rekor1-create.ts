@@ -4,7 +4,6 @@ import { sha256 } from '#libs/openssl';
 import { encodeAnnexedEntry } from '#libs/tlog';
 import { proposalKeys } from './entry-keys.js';
 import type { Attestations } from './rekor1-attestations.js';
-import { boundedBody } from './rekor1-bounds.js';
 import { DuplicateLogEntryError } from './rekor1-errors.js';
 import { encodeLogEntry, entryIdOf, type RekorShard } from './rekor1-log.js';
 import { parseRekorBody } from './rekor1-request.js';
@@ -31,13 +30,14 @@ export class CreateLogEntry {
     const { shard, ports, attestations } = this.options;
 
     // 1. Schema, keys, signatures and policy. What remains are the canonical bytes, and what the log keeps beside them.
-    const proposal = await proposeEntry(parseRekorBody(boundedBody(body, 'proposedEntry'), 'proposedEntry'), ports, {
-      insert: true,
-    });
+    const proposal = await proposeEntry(parseRekorBody(body, 'proposedEntry'), ports, { insert: true });
 
     // 2. The statement is durable before the entry that points to it: a crash in between leaves a statement that no entry
-    //    names, and never an acknowledged entry without its statement.
-    if (proposal.attestation !== undefined) await attestations?.keep(proposal.attestation);
+    //    names, and never an acknowledged entry without its statement. A full queue leaves one too. A tree that was stopped
+    //    stays so until somebody repairs it, and would leave one for each request: there nothing is kept.
+    if (proposal.attestation !== undefined && shard.tree.halted === undefined) {
+      await attestations?.keep(proposal.attestation);
+    }
 
     // 3. The leaf hash is the entry's identity. From here on a crash either leaves no trace or leaves the entry in the tree, with
     //    its search keys; the client that repeats itself gets 409 and the place of the entry.

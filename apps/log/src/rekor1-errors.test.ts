@@ -1,9 +1,9 @@
 // What Rekor v1 refuses, with which status, headers and words.
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TlogError, type TlogErrorCode, type Tree } from '#libs/tlog';
 import { type LogServer, startLogServer } from '../testing/log-server.js';
-import { base64, dsse, hashedRekord, hexSha256, type Proposal, publicPem } from '../testing/proposals.js';
+import { base64, dsse, hashedRekord, hexSha256, pemOf, type Proposal, publicPem } from '../testing/proposals.js';
 import { type Reply, send as sendTo } from '../testing/send.js';
 import { rekor1BodyLimit } from './rekor1-errors.js';
 
@@ -51,6 +51,18 @@ const bad = (change: (spec: Json) => void, propose: () => Proposal = hashedRekor
   change(proposal.spec);
   return proposal;
 };
+
+const pairs = Array.from({ length: 11 }, () => generateKeyPairSync('ec', { namedCurve: 'P-256' }));
+/** Signed by so many keys, which are listed in the order that takes the most attempts. */
+function backwards(count: number): unknown {
+  const payload = randomBytes(8);
+  const message = Buffer.concat([Buffer.from(`DSSEv1 1 x ${payload.length} `), payload]);
+  const signers = pairs.slice(0, count);
+  const signatures = signers.map(({ privateKey }) => ({ sig: base64(sign('sha256', message, privateKey)) }));
+  const envelope = JSON.stringify({ payload: base64(payload), payloadType: 'x', signatures });
+  const verifiers = signers.map(({ publicKey }) => base64(pemOf(publicKey))).reverse();
+  return { kind: 'dsse', apiVersion: '0.0.1', spec: { proposedContent: { envelope, verifiers } } };
+}
 
 describe('the table of errors', () => {
   const uuid64 = hexSha256('nothing');
@@ -188,6 +200,12 @@ describe('the table of errors', () => {
       400,
       /^verifying signature: /,
     ],
+    [
+      'proposals of which too many signatures fail, in a query',
+      () => post(retrieve, { entries: [backwards(11), backwards(11), backwards(11)] }),
+      400,
+      'too many signatures do not fit the keys they are tried with',
+    ],
     ['a query that is no JSON', () => post(retrieve, '{'), 400, /^parsing entry body from "" failed, because /],
     ['a search that is no JSON', () => post(index, 'x'), 400, /^parsing query body from "" failed, because /],
     // 400 of searching
@@ -283,7 +301,41 @@ describe('the table of errors', () => {
       /^logIndex in query must be of type int64/,
       601,
     ],
-    ['an empty log index', () => send('GET', `${entries}?logIndex=`), 422, /^logIndex in query /, 601],
+    ['an empty log index', () => send('GET', `${entries}?logIndex=`), 422, 'logIndex in query is required', 602],
+    [
+      'a log index that is empty the last time',
+      () => send('GET', `${entries}?logIndex=0&logIndex=`),
+      422,
+      'logIndex in query is required',
+      602,
+    ],
+    ...['9223372036854775808', '-9223372036854775809', '9'.repeat(30)].map((text): Row => [
+      `a log index of more than 64 bits, ${text}`,
+      () => send('GET', `${entries}?logIndex=${text}`),
+      422,
+      /^logIndex in query must be of type int64/,
+      601,
+    ]),
+    [
+      'a log index far below 0',
+      () => send('GET', `${entries}?logIndex=-9223372036854775808`),
+      422,
+      'logIndex in query should be greater than or equal to 0',
+      609,
+    ],
+    [
+      'an empty lastSize',
+      () => send('GET', '/api/v1/log/proof?firstSize=1&lastSize='),
+      422,
+      'lastSize in query is required',
+      602,
+    ],
+    [
+      'a proof far beyond any tree',
+      () => send('GET', '/api/v1/log/proof?firstSize=9223372036854775807&lastSize=9223372036854775807'),
+      400,
+      /was greater than what is currently observable\(\d+\)$/,
+    ],
     ['a proof without lastSize', () => send('GET', '/api/v1/log/proof'), 422, 'lastSize in query is required', 602],
     [
       'a proof to size 0',

@@ -128,13 +128,7 @@ function answerRekorError(error: unknown): Answer | undefined {
   if (error instanceof PkiError || error instanceof X509Error || error instanceof CryptoError) {
     return processing(entryDetails.ENTRY_PKI);
   }
-  if (isDisconnection(error)) return rekorAnswer(499, 'client disconnected during request');
   return undefined;
-}
-
-/** The connection broke before the body had come to its end: nobody reads the answer, and nothing is wrong with the server. */
-function isDisconnection(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
 }
 
 /** Where an entry is, as answers 201 and 409 name it: a reference without host. */

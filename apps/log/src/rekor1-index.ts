@@ -2,7 +2,6 @@ import { encodeHex, EncodingError, parseBase64 } from '#libs/encoding';
 import { TILE_WIDTH } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { findPkiFormat, PkiError } from '#libs/pki';
-import { boundedBody } from './rekor1-bounds.js';
 import { RekorError } from './rekor1-errors.js';
 import { entryIdOf, type RekorShard } from './rekor1-log.js';
 import { checkRekor, parseRekorBody, searchIndexQuery } from './rekor1-request.js';
@@ -29,7 +28,7 @@ export class SearchRekorIndex {
 
   /** @throws RekorError, RekorSchemaError, TlogError */
   async search(body: Uint8Array | undefined): Promise<string[]> {
-    const query = checkRekor(searchIndexQuery, parseRekorBody(boundedBody(body, 'query'), 'query'), 'body');
+    const query = checkRekor(searchIndexQuery, parseRekorBody(body, 'query'), 'body');
     const { hash, publicKey, email, subject } = query;
     const keys = [
       ...(hash ? [prefixed(hash)] : []),

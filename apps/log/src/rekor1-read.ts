@@ -1,15 +1,17 @@
 import { encodePem, encodeHex, parseHex } from '#libs/encoding';
-import { EntryError, loadProposals, type V1Ports } from '#libs/entry';
+import { EntryError, loadProposals, type ProposeOptions, type V1Ports } from '#libs/entry';
 import { leafHash } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { parseAnnexedEntry } from '#libs/tlog';
 import type { Attestations } from './rekor1-attestations.js';
-import { boundedBody } from './rekor1-bounds.js';
 import { RekorError } from './rekor1-errors.js';
 import { encodeLogEntry, type LogEntry, type RekorShard } from './rekor1-log.js';
 import { checkRekor, maxQueryItems, parseRekorBody, rekorParams, searchLogQuery } from './rekor1-request.js';
 
-const { proposeEntry } = await loadProposals();
+const { FailedChecks, proposeEntry } = await loadProposals();
+
+/** How many checks of signatures may fail for all proposals of one query: ten of five signatures each, in any order, fail a hundred times. */
+const maxFailedChecks = 128;
 
 export interface ReadRekorLogOptions {
   readonly shard: RekorShard;
@@ -91,7 +93,7 @@ export class ReadRekorLog {
    * is not in the log is left out, so answers do not stand beside what was asked.
    */
   async retrieve(body: Uint8Array | undefined): Promise<EntryMap[]> {
-    const query = checkRekor(searchLogQuery, parseRekorBody(boundedBody(body, 'entry'), 'entry'), 'body');
+    const query = checkRekor(searchLogQuery, parseRekorBody(body, 'entry'), 'body');
     const uuids = query.entryUUIDs ?? [];
     const proposed = query.entries ?? [];
     const indexes = query.logIndexes ?? [];
@@ -102,7 +104,8 @@ export class ReadRekorLog {
     const byHash = uuids.filter((uuid) => uuid.length === 64);
     const hashes = [...byId, ...byHash].map((uuid) => parseHex(uuid.slice(-64)));
     // One after the other: each may cost several verifications, and other requests wait for the same threads.
-    for (const entry of proposed) hashes.push(await this.#proposedLeafHash(entry));
+    const failedChecks = new FailedChecks(maxFailedChecks);
+    for (const entry of proposed) hashes.push(await this.#proposedLeafHash(entry, { insert: false, failedChecks }));
     const found: (EntryMap | undefined)[] = [];
     for (const hash of hashes) found.push(await this.#withLeafHash(hash));
     for (const index of indexes) found.push(await this.#atIndex(BigInt(index)));
@@ -116,9 +119,9 @@ export class ReadRekorLog {
     return id === this.options.shard.treeId;
   }
 
-  async #proposedLeafHash(entry: unknown): Promise<Uint8Array> {
+  async #proposedLeafHash(entry: unknown, options: ProposeOptions): Promise<Uint8Array> {
     try {
-      const { body } = await proposeEntry(entry, this.options.ports, { insert: false });
+      const { body } = await proposeEntry(entry, this.options.ports, options);
       return leafHash(sha256, body);
     } catch (error) {
       // Worded without what stands before it when an entry is created.

@@ -235,6 +235,8 @@ describe('GET /api/v1/log/entries', () => {
       '/api/v1/log/entries?logIndex=999999999',
       `/api/v1/log/entries?logIndex=${Number.MAX_SAFE_INTEGER}`,
       '/api/v1/log/entries?logIndex=999999999999999999',
+      '/api/v1/log/entries?logIndex=9223372036854775807',
+      `/api/v1/log/entries?logIndex=%2B${'0'.repeat(100)}9223372036854775807`,
     ]) {
       const response = await fetch(server.url + path);
       expect([path, response.status]).toEqual([path, 404]);
@@ -291,7 +293,8 @@ describe('POST /api/v1/log/entries/retrieve', () => {
       entries: [hashedRekord()],
     };
     expect(await retrieve(query)).toEqual([id]);
-    for (const empty of [{}, { entryUUIDs: null, logIndexes: null, entries: null }, { logIndexes: [999_999_999] }]) {
+    const farOff = { logIndexes: [999_999_999, 2 ** 53, 2 ** 60, 2 ** 63] };
+    for (const empty of [{}, { entryUUIDs: null, logIndexes: null, entries: null }, farOff]) {
       expect(await retrieve(empty)).toEqual([]);
     }
   });
@@ -378,6 +381,9 @@ describe('the log', () => {
     const { hashes } = await get<{ hashes: string[] }>(`/api/v1/log/proof?lastSize=${treeSize}`);
     const explicit = await get<{ hashes: string[] }>(`/api/v1/log/proof?firstSize=1&lastSize=${treeSize}`);
     expect(hashes).toEqual(explicit.hashes);
+    const empty = await get<{ hashes: string[] }>(`/api/v1/log/proof?firstSize=&lastSize=${treeSize}&treeID=`);
+    expect(empty.hashes).toEqual(explicit.hashes);
+    expect((await fetch(`${server.url}/api/v1/log/publicKey?treeID=`)).status).toBe(200);
   });
 });
 

@@ -1,6 +1,9 @@
 import { EncodingError, hasLoneSurrogate, parseAnyBase64 } from '#libs/encoding';
 import { EntryError } from './error.js';
 
+/** Of any list in a request: far more than its own rule allows, and few enough to look at each item before that rule is applied. */
+export const MAX_ITEMS = 1024;
+
 /** The fields that a message has, by JSON name; what was null is undefined, as if it were absent. */
 export type Fields<Name extends string> = Partial<Record<Name, unknown>>;
 
@@ -26,11 +29,13 @@ export function fieldNames<Name extends string>(...names: readonly Name[]): Fiel
 export function readMessage<Name extends string>(value: unknown, names: FieldNames<Name>, where: string): Fields<Name> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(`${where} is not an object`);
   const fields: Fields<Name> = {};
-  for (const [spelling, content] of Object.entries(value)) {
+  // The names alone, as the first unknown one ends it: there may be very many, and a pair for each would cost the most.
+  const contents = value as Readonly<Record<string, unknown>>; // an object that is no array: its members by name
+  for (const spelling of Object.keys(contents)) {
     const name = names.get(spelling);
     if (name === undefined) throw malformed(`unknown field ${JSON.stringify(spelling.slice(0, 40))} in ${where}`);
     if (Object.hasOwn(fields, name)) throw malformed(`field ${name} is given twice in ${where}`);
-    fields[name] = (content as unknown) ?? undefined;
+    fields[name] = contents[spelling] ?? undefined;
   }
   return fields;
 }
@@ -63,10 +68,11 @@ export function readText(value: unknown, where: string): string {
   return value;
 }
 
-/** Absent is empty. */
+/** Absent is empty; more than 1024 items are refused before anyone looks at them. */
 export function readList(value: unknown, where: string): readonly unknown[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw malformed(`${where} is not an array`);
+  if (value.length > MAX_ITEMS) throw malformed(`${where} has ${value.length} items, at most ${MAX_ITEMS} are read`);
   return value;
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { EncodingError, hasLoneSurrogate, parseAnyBase64 } from '#libs/encoding';
 import { keyDetailsNames } from './key-details.js';
-import { protoName } from './proto-json.js';
+import { MAX_ITEMS, protoName } from './proto-json.js';
 
 // `parseCreateEntryRequest` reads by hand what this documents, and a property test holds the two together: each takes a
 // good request in 3 µs, but of a bad one of four megabytes Zod notes every mistake, in seconds and hundreds of megabytes,
@@ -56,9 +56,12 @@ const dsse = message({
   envelope: message({
     payload: bytes,
     payloadType: text,
-    signatures: z.array(message({ sig: bytes, keyid: text.describe('Not kept') })).describe('1 to 10'),
+    signatures: z
+      .array(message({ sig: bytes, keyid: text.describe('Not kept') }))
+      .max(MAX_ITEMS)
+      .describe('1 to 10'),
   }),
-  verifiers: z.array(verifier).describe('1 to 10'),
+  verifiers: z.array(verifier).max(MAX_ITEMS).describe('1 to 10'),
 }).meta({ id: 'DSSERequestV002', description: 'A former kind of entry, which a log may be set to refuse' });
 
 /**

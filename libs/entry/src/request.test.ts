@@ -418,6 +418,23 @@ describe('parseCreateEntryRequest()', () => {
     expect([...outcomes]).toEqual(expect.arrayContaining(['ENTRY_JSON', 'ENTRY_TYPE', 'hashedrekord', 'dsse']));
   });
 
+  it.each([
+    [`${D}.verifiers`, [D, 'verifiers'], 'verifiers'],
+    [`${D}.envelope.signatures`, [D, 'envelope', 'signatures'], 'envelope.signatures'],
+  ])('does not look at the items of a %s that is far too long', (_, path, name) => {
+    const items = (length: number): Json => Array.from({ length }, () => 7);
+    const message = (length: number): unknown => {
+      try {
+        return parseCreateEntryRequest(changed(dsse(), path, items(length)));
+      } catch (error) {
+        return error instanceof EntryError && error.code === 'ENTRY_JSON' ? error.message : error;
+      }
+    };
+    expect(message(1024)).toMatch(/is not an object$/);
+    expect(message(1025)).toBe(`Cannot read entry request: ${name} has 1025 items, at most 1024 are read`);
+    expect(outcome(changed(dsse(), path, Array(1025).fill({})))).toBe('ENTRY_JSON');
+  });
+
   it('cuts an unknown name in the message', () => {
     expect(() => parseCreateEntryRequest({ ['x'.repeat(5000)]: 1 })).toThrow(
       expect.objectContaining({ message: expect.stringMatching(/^.{0,150}$/) }),

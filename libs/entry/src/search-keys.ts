@@ -2,7 +2,7 @@ import { encodeUtf8, hasLoneSurrogate } from '#libs/encoding';
 import { refused, tooLarge } from './error.js';
 
 /** How many different texts an entry may be found by: below the 1024 that the log's index has room for. */
-const MAX_KEYS = 900;
+export const MAX_KEYS = 900;
 /** The annex of an entry, where those stand that the body does not say, has a 16-bit length, and each in it a length of its own. */
 const MAX_UNLOGGED_BYTES = 60_000;
 
@@ -19,7 +19,7 @@ export function checkSearchKeys(logged: ReadonlySet<string>, unlogged: ReadonlyS
     if (hasLoneSurrogate(key)) throw refused('ENTRY_PROPOSAL', 'subject is not valid Unicode');
     bytes += encodeUtf8(key).length + 2;
   }
-  if (count > MAX_KEYS) throw tooLarge(`entry has ${count} search keys, at most ${MAX_KEYS} are kept`);
+  if (count > MAX_KEYS) throw tooLarge(`entry has more than the ${MAX_KEYS} search keys that are kept`);
   if (bytes > MAX_UNLOGGED_BYTES) {
     throw tooLarge(`digests and subjects have ${bytes} bytes, at most ${MAX_UNLOGGED_BYTES} are kept`);
   }

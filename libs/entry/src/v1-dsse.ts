@@ -63,7 +63,7 @@ export const dsse1 = proposedKind({
   spec,
   keyPrefix: 'sha256:',
 
-  async prove({ envelopeHash, payloadHash, proposedContent, signatures }, ports, { insert }) {
+  async prove({ envelopeHash, payloadHash, proposedContent, signatures }, ports, { insert, failedChecks }) {
     const either = 'either proposedContent or envelopeHash, payloadHash, and signatures must be present';
     if (!proposedContent) {
       if (!envelopeHash || !payloadHash || !signatures) throw refused('ENTRY_PROPOSAL', either);
@@ -82,7 +82,7 @@ export const dsse1 = proposedKind({
       if (encodeBase64(bytes) !== text) throw refused('ENTRY_PROPOSAL', 'signature is not padded standard base64');
     }
     const verifiers = proposedContent.verifiers.map((verifier) => decodeBase64('verifier', verifier));
-    const { bySignature } = await verifyEnvelope(envelope, verifiers, { pki: ports.pki, all: false });
+    const { bySignature } = await verifyEnvelope(envelope, verifiers, { pki: ports.pki, all: false, failedChecks });
     const stored = sortSignatures(
       [...bySignature].map(([signature, key]) => ({ signature, verifier: encodeBase64(key.canonical), key })),
     );

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EncodingError, hasLoneSurrogate, parseAnyBase64, parseJson, type JsonValue } from '#libs/encoding';
 import { refused } from './error.js';
+import { FailedChecks } from './failed-checks.js';
 import type { PkiKey } from './pki.js';
 import { pkiError, readKey } from './v1-kind.js';
 import type { V1Ports } from './v1-proposal.js';
@@ -23,6 +24,12 @@ export interface EnvelopeSignature {
 
 // An envelope nests three deep; what is unknown to us in it may nest a little more.
 const MAX_DEPTH = 16;
+
+/**
+ * How many checks may fail for one envelope. Clients list verifiers in the order of the signatures, for which none fails; any order of eleven takes 55
+ * at most.
+ */
+const MAX_FAILED_CHECKS = 64;
 
 const envelopeJson = z.object({
   payload: z.string(),
@@ -90,13 +97,17 @@ export interface EnvelopeKeys {
  * Proves that each signature of an envelope is by one of the verifiers. A verifier stands for one signature, the first that is still open; having proven it, it may not stand for
  * another, but one listed twice may. `all`: each verifier has to stand for a signature; else those that come after the
  * last open signature are not even read.
- * @throws EntryError `ENTRY_PKI`, `ENTRY_SIGNATURE`
+ * @throws EntryError `ENTRY_PKI`, `ENTRY_SIGNATURE`, also when too many checks fail
  * @see sigstore/rekor, verifyEnvelope of pkg/types/dsse and pkg/types/intoto
  */
 export async function verifyEnvelope(
   envelope: Envelope,
   verifiers: readonly Uint8Array[],
-  { pki, all }: { readonly pki: V1Ports['pki']; readonly all: boolean },
+  {
+    pki,
+    all,
+    failedChecks,
+  }: { readonly pki: V1Ports['pki']; readonly all: boolean; readonly failedChecks: FailedChecks | undefined },
 ): Promise<EnvelopeKeys> {
   const message = signedBytes(envelope);
   // Equal signatures are one.
@@ -104,11 +115,12 @@ export async function verifyEnvelope(
   const bySignature = new Map<string, PkiKey>();
   const read: PkiKey[] = [];
   const proven = new Map<string, Uint8Array>();
+  const failed = new FailedChecks(MAX_FAILED_CHECKS, failedChecks);
   for (const verifier of verifiers) {
     if (open.size === 0 && !all) break;
     const key = await readKey(pki.x509, verifier, 'could not parse public key as x509: ');
     // Another spelling of a key may come again for what is proven already.
-    const found = (await findSigned(key, message, open)) ?? (await findSigned(key, message, proven));
+    const found = (await findSigned(key, message, open, failed)) ?? (await findSigned(key, message, proven, failed));
     if (found === undefined) throw notSigned('could not verify envelope: ');
     const [text, bytes] = found;
     open.delete(text);
@@ -125,9 +137,11 @@ export async function findSigned<Name>(
   key: PkiKey,
   message: Uint8Array,
   signatures: Iterable<readonly [Name, Uint8Array]>,
+  failed?: FailedChecks,
 ): Promise<readonly [Name, Uint8Array] | undefined> {
   for (const signature of signatures) {
     if (await isSigned(key, message, signature[1])) return signature;
+    failed?.count();
   }
   return undefined;
 }

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { encodeBase64, encodeUtf8, parseUtf8 } from '#libs/encoding';
 import { parsePublicKey } from '#libs/crypto';
 import { describe, expect, it } from 'vitest';
-import { proposeEntry } from './proposals.js';
+import { FailedChecks, proposeEntry } from './proposals.js';
 import { sshFingerprint } from './v1-intoto-001.js';
 import {
   dsseProposal,
@@ -146,6 +146,35 @@ describe('dsse 0.0.1', () => {
     const crlf = encodeUtf8(parseUtf8(pemOf(a)).replaceAll('\n', '\r\n'));
     const proposal = dsseProposal([], { envelope, verifiers: [pemOf(a), crlf, pemOf(b)] });
     expect(stored((await propose(proposal)).body).spec.signatures).toHaveLength(2);
+  });
+
+  it('tries signatures in any order, up to a bound', async () => {
+    const pairs = Array.from({ length: 16 }, () => ecPair('P-256'));
+    const inOrder = (count: number) => dsseProposal(pairs.slice(0, count));
+    // The last verifier first: each is tried with all signatures that are still open.
+    const backwards = (count: number) => {
+      const some = pairs.slice(0, count);
+      return dsseProposal(some, { verifiers: some.map(pemOf).reverse() });
+    };
+    expect(stored((await propose(inOrder(16))).body).spec.signatures).toHaveLength(16);
+    expect(stored((await propose(backwards(11))).body).spec.signatures).toHaveLength(11);
+    const tooMany = {
+      code: 'ENTRY_SIGNATURE',
+      detail: 'too many signatures do not fit the keys they are tried with',
+    };
+    await expect(propose(backwards(12))).rejects.toMatchObject(tooMany);
+
+    // Three backwards fail three times, the second of two once: seven together.
+    const failedChecks = new FailedChecks(7);
+    const options = { insert: false, failedChecks };
+    await proposeEntry(backwards(3), ports, options);
+    await proposeEntry(inOrder(16), ports, options);
+    await proposeEntry(backwards(3), ports, options);
+    const second = intoto1Proposal(b, JSON.stringify(envelopeOf([a, b])));
+    await proposeEntry(second, ports, options);
+    await expect(proposeEntry(second, ports, options)).rejects.toMatchObject(tooMany);
+    await expect(proposeEntry(backwards(2), ports, options)).rejects.toMatchObject(tooMany);
+    await proposeEntry(inOrder(16), ports, options);
   });
 
   it('does not look at key ids', async () => {

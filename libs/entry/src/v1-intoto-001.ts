@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { integerToBytes, type PublicKey } from '#libs/crypto';
 import { concatBytes, encodeBase64, encodeUtf8 } from '#libs/encoding';
 import { refused } from './error.js';
+import type { FailedChecks } from './failed-checks.js';
 import type { PkiKey } from './pki.js';
 import { statementKeys } from './statement.js';
 import { findSigned, notSigned, parseEnvelope, signedBytes, type Envelope } from './v1-envelope.js';
@@ -40,7 +41,7 @@ export const intoto1 = proposedKind({
   spec,
   keyPrefix: 'sha256:',
 
-  async prove({ content, publicKey }, ports, { insert }) {
+  async prove({ content, publicKey }, ports, { insert, failedChecks }) {
     const key = await readKey(ports.pki.x509, decodeBase64('public key', publicKey));
     if (!content.envelope) {
       if (!content.hash) throw refused('ENTRY_PROPOSAL', 'missing hash value for envelope');
@@ -50,7 +51,7 @@ export const intoto1 = proposedKind({
     // Hashes that a client adds to an envelope are not looked at.
     const envelopeBytes = asBytes('envelope', content.envelope);
     const envelope = parseEnvelope(content.envelope);
-    await proveSignature(key, envelope, ports);
+    await proveSignature(key, envelope, ports, failedChecks);
     if (insert && (envelope.payload.length === 0 || envelope.payloadType === '')) {
       throw notInsertable('invalid DSSE envelope');
     }
@@ -81,13 +82,18 @@ function describeEntry(key: PkiKey, hash: Sha256Field, payloadHash: Sha256Field 
 }
 
 /** One signature suffices, unless it says that another key made it. */
-async function proveSignature(key: PkiKey, envelope: Envelope, { hash }: V1Ports): Promise<void> {
+async function proveSignature(
+  key: PkiKey,
+  envelope: Envelope,
+  { hash }: V1Ports,
+  failed: FailedChecks | undefined,
+): Promise<void> {
   if (key.publicKey === undefined) throw new Error('A key in PEM has no public key');
   const keyId = sshFingerprint(key.publicKey, hash);
   const own = envelope.signatures.filter(({ keyid }) => keyid === '' || keyid === keyId);
   const message = signedBytes(envelope);
   const signatures = own.map(({ text, bytes }) => [text, bytes] as const);
-  if ((await findSigned(key, message, signatures)) === undefined) throw notSigned();
+  if ((await findSigned(key, message, signatures, failed)) === undefined) throw notSigned();
 }
 
 /**

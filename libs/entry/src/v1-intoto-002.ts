@@ -54,7 +54,7 @@ export const intoto2 = proposedKind({
   spec,
   keyPrefix: 'sha256:',
 
-  async prove({ content }, ports, { insert }) {
+  async prove({ content }, ports, { insert, failedChecks }) {
     const { envelope } = content;
     const pems = envelope.signatures.map(({ publicKey }) => decodeBase64('publicKey', publicKey));
     if (!envelope.payload) {
@@ -64,7 +64,7 @@ export const intoto2 = proposedKind({
       return describeEntry(content, content.payloadHash, keys);
     }
     const signed = readEnvelope(envelope.payload, envelope);
-    const { read } = await verifyEnvelope(signed, pems, { pki: ports.pki, all: true });
+    const { read } = await verifyEnvelope(signed, pems, { pki: ports.pki, all: true, failedChecks });
     if (insert && envelope.payloadType === '') throw notInsertable('missing payloadType content');
     const payloadHash = sha256Of(ports.hash, signed.payload);
     return {

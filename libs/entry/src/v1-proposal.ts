@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { CryptoPort, HashAlgorithm, PublicKey, SignatureAlgorithm } from '#libs/crypto';
 import type { PkiFormatName, PkiFormats, PkiKey } from './pki.js';
 import type { VerifyDigest } from './verify.js';
+import type { FailedChecks } from './failed-checks.js';
 
 /** What proving a proposed entry of Rekor v1 needs from outside. */
 export interface V1Ports {
@@ -41,6 +42,8 @@ export interface V1Proposal {
 /** Whether an entry is to be logged, or only looked up: what is stored already can be looked up, but not logged again. */
 export interface ProposeOptions {
   readonly insert: boolean;
+  /** Bounds the failed checks of several proposals together, those of one request; each has a bound of its own besides. */
+  readonly failedChecks?: FailedChecks;
 }
 
 /** What a stored body says, whatever its kind. */

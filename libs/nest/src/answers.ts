@@ -24,7 +24,7 @@ export interface ErrorShape {
   notFound(path: string): Answer;
   methodNotAllowed(method: string, allowed: readonly string[]): Answer;
   tooLarge(): Answer;
-  /** The request could not even be read (a broken content length, an aborted body). */
+  /** The request could not even be read (a broken content length, a body that ends early). */
   malformed(): Answer;
   /** A bug or fault of ours: says nothing but the request id. */
   internal(requestId: string): Answer;
@@ -90,7 +90,9 @@ export function errorFilter(options: { shapes: readonly ErrorShape[]; log: Log }
       const request = http.getRequest<FastifyRequest>();
       const path = pathOf(request.url);
       const shape = options.shapes.find((candidate) => candidate.owns(path)) ?? plainShape;
-      const known = shape.answer(error, request.id) ?? answerHttpError(error, request.method, path, shape);
+      const known = isDisconnection(error, request)
+        ? disconnected
+        : (shape.answer(error, request.id) ?? answerHttpError(error, request.method, path, shape));
       const answer = known ?? shape.internal(request.id);
       const fields = { requestId: request.id, method: request.method, path, status: answer.status };
       // A path or method that nobody serves is no event: scanners ask for thousands.
@@ -103,6 +105,14 @@ export function errorFilter(options: { shapes: readonly ErrorShape[]; log: Log }
     }
   }
   return new AppErrorFilter();
+}
+
+/**
+ * The connection broke before the body had come to its end: nobody reads the answer, and nothing is wrong with the server. A connection that broke
+ * when the request was complete is another one, to a service or store of ours.
+ */
+function isDisconnection(error: unknown, request: FastifyRequest): boolean {
+  return !request.raw.complete && error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
 }
 
 /** What Nest and Fastify refuse before a controller runs; both arrive here as HttpException. */
@@ -135,6 +145,9 @@ const plainShape: ErrorShape = {
 export function plainAnswer(status: number, text: string, headers?: Readonly<Record<string, string>>): Answer {
   return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n`, ...(headers && { headers }) };
 }
+
+/** 499 as nginx has it: for our log and metrics. */
+const disconnected = plainAnswer(499, 'client disconnected during request');
 
 export function sendAnswer(reply: FastifyReply, answer: Answer): void {
   // Who is not told when to come back comes back at once. An answer's own time stands in its headers.

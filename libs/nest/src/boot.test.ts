@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Controller, Get, HttpCode, Post, Req } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { expect, it } from 'vitest';
@@ -14,6 +15,11 @@ class ThingsController {
   @HttpCode(200)
   busy(): never {
     throw new Error('busy');
+  }
+
+  @Get('elsewhere')
+  elsewhere(): never {
+    throw Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
   }
 }
 const log = createLog({ format: 'json', now: () => new Date(), write: () => undefined });
@@ -48,6 +54,39 @@ it('bootHttp() says with every 503 when to come back', async () => {
   try {
     const response = await fetch(`${await server.getUrl()}/things`, { method: 'POST' });
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5']);
+  } finally {
+    await server.close();
+  }
+});
+
+it.each(['/things', '/nothing'])('a body on %s that breaks off is no fault of ours', async (path) => {
+  let heard: (line: string) => void = () => undefined;
+  const logged = new Promise<string>((resolve) => (heard = resolve));
+  const listening = createLog({ format: 'json', now: () => new Date(), write: (line) => heard(line) });
+  const server = await bootHttp(module, { host: '127.0.0.1', port: 0, shapes: [], bodyLimit: 100, log: listening });
+  try {
+    const socket = connect(Number(new URL(await server.getUrl()).port), '127.0.0.1');
+    socket.on('error', () => undefined);
+    // The server asks for the body when it has read the head: now it waits.
+    const head = `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n`;
+    await new Promise<void>((resolve) => {
+      socket.once('data', () => socket.write('half', () => resolve()));
+      socket.write(head);
+    });
+    socket.resetAndDestroy();
+    expect(JSON.parse(await logged)).toMatchObject({ severity: 'warn', path, status: 499 });
+  } finally {
+    await server.close();
+  }
+});
+
+it('a connection of ours that breaks is our fault', async () => {
+  const lines: string[] = [];
+  const listening = createLog({ format: 'json', now: () => new Date(), write: (line) => void lines.push(line) });
+  const server = await bootHttp(module, { host: '127.0.0.1', port: 0, shapes: [], bodyLimit: 100, log: listening });
+  try {
+    expect((await fetch(`${await server.getUrl()}/things/elsewhere`)).status).toBe(500);
+    expect(lines.join()).toContain('"severity":"error"');
   } finally {
     await server.close();
   }

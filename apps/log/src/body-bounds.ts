@@ -1,5 +1,3 @@
-import { RekorError } from './rekor1-errors.js';
-
 /** Up to this length, bytes, nothing that a body may hold takes long to read. */
 const smallBody = 65_536;
 /** Objects, arrays and commas of a longer one: ten proposals with sixteen signatures each have a few hundred. */
@@ -11,16 +9,14 @@ const values = ['{', '[', ','].map((character) => character.charCodeAt(0));
 const escape = '\\'.charCodeAt(0);
 
 /**
- * Refuses a body of very many values before it is read: what clients send is long for its base64 alone, whereas four megabytes of brackets would keep
- * the server from everybody else for half a second. What stands inside of texts is counted too, as the JSON of an envelope is read as well.
- * `name`: what Rekor calls the parameter.
- * @throws RekorError `REKOR_REQUEST`
+ * Whether a JSON body holds so many values that it is refused before it is read: what clients of either Rekor send is long for its base64 alone, whereas
+ * four megabytes of brackets would keep the server from everybody else for a second. What stands inside of texts is counted too, as the JSON of an
+ * envelope is read as well.
  */
-export function boundedBody(body: Uint8Array | undefined, name: string): Uint8Array | undefined {
-  if (body === undefined || body.length <= smallBody) return body;
+export function hasTooManyValues(body: Uint8Array): boolean {
+  if (body.length <= smallBody) return false;
   const count = values.reduce((sum, byte) => sum + countUpTo(maxValues + 1, body, byte), 0);
-  if (count <= maxValues && countUpTo(maxEscapes + 1, body, escape) <= maxEscapes) return body;
-  throw new RekorError('REKOR_REQUEST', `parsing ${name} body from "" failed, because it has too many values`);
+  return count > maxValues || countUpTo(maxEscapes + 1, body, escape) > maxEscapes;
 }
 
 function countUpTo(most: number, bytes: Uint8Array, byte: number): number {
