@@ -4,7 +4,7 @@
  *     npm run bench                        everything; filling logs with a million entries takes most of the time
  *     npm run bench -- --entries 100000    smaller full logs
  *     npm run bench -- --seconds 3         shorter load
- *     npm run bench -- --only audit        one part of: service, growth, audit, verify
+ *     npm run bench -- --only audit        one part of: appends, service, growth, audit, verify; may be repeated
  *
  * Standard output: one JSON object a line; standard error: progress, and the table at the end.
  */
@@ -23,13 +23,15 @@ import { measureVerify } from './verify.js';
 const { values } = parseArgs({
   options: {
     entries: { type: 'string', default: '1000000' },
-    seconds: { type: 'string', default: '8' },
+    seconds: { type: 'string', default: '20' },
     only: { type: 'string', multiple: true },
   },
 });
 const entries = Number(values.entries);
 const seconds = Number(values.seconds);
 const connections = 64;
+/** Of a build farm: with 64 the server waits for its clients a quarter of the time. */
+const manyConnections = 128;
 const asked = (part: string): boolean => values.only === undefined || values.only.includes(part);
 
 /**
@@ -39,14 +41,14 @@ const asked = (part: string): boolean => values.only === undefined || values.onl
 async function recordRate(
   name: string,
   target: number,
-  turn: { port: number; requests: () => Promise<Buffer[]>; floor: () => number },
+  turn: { port: number; requests: () => Promise<Buffer[]>; floor: () => number; connections?: number },
 ): Promise<LoadResult[]> {
   const results: LoadResult[] = [];
   const turns: { rate: number; floor: number; ratio: number }[] = [];
   for (let round = 0; round < 5; round++) {
     const requests = await turn.requests();
     const before = turn.floor();
-    const result = await load({ port: turn.port, connections, requests });
+    const result = await load({ port: turn.port, connections: turn.connections ?? connections, requests });
     const bad = Object.keys(result.statuses).filter((status) => Number(status) >= 300);
     if (bad.length > 0) throw new Error(`${name}: unexpected answers ${JSON.stringify(result.statuses)}`);
     const floor = (before + turn.floor()) / 2;
@@ -75,6 +77,7 @@ try {
   await fillLog(small, 1000, say);
   await fillRekor1(small, 1000, say);
   const server = await startServer({ port: await freePort(), folder: small });
+  if (asked('appends')) await measureAppends(server);
   if (asked('service')) await measureService(server);
   if (asked('growth') || asked('audit')) {
     const large = await newInstance();
@@ -82,15 +85,18 @@ try {
     if (asked('growth')) {
       say(`filling the v2 tree with ${entries} entries`);
       await fillLog(large, entries, say);
+      const largeServer = await startServer({ port: await freePort(), folder: large });
+      await measureGrowth(server, largeServer);
+      await largeServer.stop();
     }
-    say(`filling the v1 tree with ${entries} entries and their search keys`);
-    await fillRekor1(large, entries, say);
-    const largeServer = await startServer({ port: await freePort(), folder: large });
-    if (asked('growth')) await measureGrowth(server, largeServer);
     if (asked('audit')) {
-      await recordAppends('v1 appends', 0.12, largeServer.port, rekor1Requests, ` at ${entries} entries`);
+      say(`filling the v1 tree with ${entries} entries and their search keys`);
+      await fillRekor1(large, entries, say);
+      const largeServer = await startServer({ port: await freePort(), folder: large });
+      const where = ` at ${entries} entries`;
+      await recordAppends('v1 appends', 0.12, largeServer.port, rekor1Requests, { clients: manyConnections, where });
       folders.push(await measureAudit({ server: largeServer, folder: large, seconds }));
-    } else await largeServer.stop();
+    }
   }
   if (asked('verify')) await measureVerify(server, small);
   await server.stop();
@@ -105,25 +111,32 @@ async function recordAppends(
   target: number,
   port: number,
   requests: (count: number) => Promise<Buffer[]>,
-  where = '',
+  { clients = connections, where = '' } = {},
 ): Promise<void> {
-  await load({ port, connections, requests: await requests(2000) });
-  const appends = await recordRate(`${name}${where}`, target, {
+  await load({ port, connections: clients, requests: await requests(2000) });
+  const appends = await recordRate(`${name}${where}, ${clients} connections`, target, {
     port,
+    connections: clients,
     requests: () => requests(perTurn(floors.verify * target)),
     floor: verifyFloor,
   });
-  below(`${name} p99 under load${where}`, middle(appends, (one) => one.p99).p99, 'ms', 100);
+  const { p99 } = middle(appends, (one) => one.p99);
+  if (clients === connections) below(`${name} p99 under load${where}`, p99, 'ms', 100);
+  else note(`${name} p99 under load${where}`, p99, 'ms');
   const idle = await load({ port, connections: 1, requests: await requests(200) });
   below(`${name} p50 idle${where}`, idle.p50, 'ms', 15);
 }
 
-/** What a small instance does in a second. */
-async function measureService({ port, url }: Server): Promise<void> {
-  say('appends, 64 connections');
+/** What a small instance logs in a second. */
+async function measureAppends({ port }: Server): Promise<void> {
+  say('appends');
   await recordAppends('appends', 0.15, port, entryRequests);
-  await recordAppends('v1 appends', 0.12, port, rekor1Requests);
+  await recordAppends('appends', 0.15, port, entryRequests, { clients: manyConnections });
+  await recordAppends('v1 appends', 0.12, port, rekor1Requests, { clients: manyConnections });
+}
 
+/** What else it does. */
+async function measureService({ port, url }: Server): Promise<void> {
   say('certificates, 64 connections');
   await load({ port, connections, requests: await certificateRequests(1000, url) });
   await recordRate('certificates', 0.25, {

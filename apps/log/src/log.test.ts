@@ -294,7 +294,7 @@ async function selfSigned(extension = new Uint8Array([4, 0])) {
 type KeyUsage = 'sign' | 'verify';
 
 describe('what the log refuses', () => {
-  it('each field in turn when it is missing, null or of another type', async () => {
+  it('each field in turn when it is missing, null or of another type (tiles#872)', async () => {
     const before = await checkpoint();
     const fields = [
       ...['hashedRekordRequestV002', 'hashedRekordRequestV002.digest', 'hashedRekordRequestV002.signature'],

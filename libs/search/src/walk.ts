@@ -37,8 +37,11 @@ export interface Budget {
   records: number;
 }
 
-/** Candidates are read so many at a time: as many bundles as Node reads files at once. Each is likely to lie in a bundle of its own. */
-const READ_AT_ONCE = 4;
+/**
+ * Candidates are read so many at a time: a page of the usual size. Each is likely to lie in a bundle of its own, and every file takes four turns of the event
+ * loop, which is busy with entries that come in: together they take these turns once.
+ */
+const READ_AT_ONCE = 24;
 /** Entries of a listing, which lie side by side, are read so many at a time. */
 const LIST_AT_ONCE = 32n;
 const BUNDLE = 256n;
