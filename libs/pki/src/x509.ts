@@ -55,7 +55,8 @@ export const x509Format: PkiFormat = {
 export function x509KeyOf(pem: Uint8Array): PkiKey {
   checkSize('public key', pem, MAX_KEY);
   // One character a byte: text around the blocks may be in any encoding.
-  const text = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('latin1').trim();
+  const given = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('latin1');
+  const text = given.trim();
   const { blocks, rest } = readPem(text, MAX_CERTIFICATES);
   const [first] = blocks;
   if (first === undefined) throw badKey('not PEM', 'invalid public key: failure decoding PEM');
@@ -64,9 +65,7 @@ export function x509KeyOf(pem: Uint8Array): PkiKey {
     throw badKey(`more than ${MAX_CERTIFICATES} blocks`, 'too many certificates specified in PEM block');
   }
   const canonicalOf = (): Uint8Array =>
-    generated.test(Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('latin1'))
-      ? pem
-      : encodeUtf8(blocks.map(({ label, der }) => encodePem(label, der)).join(''));
+    generated.test(given) ? pem : encodeUtf8(blocks.map(({ label, der }) => encodePem(label, der)).join(''));
   if (blocks.length === 1 && first.label === 'PUBLIC KEY') {
     const publicKey = reading(() => parsePublicKey(first.der));
     return keyOf(publicKey, canonicalOf(), []);
