@@ -11,7 +11,6 @@ import {
   verifyEntry,
   statementKeys,
 } from '#libs/entry';
-import { leafHash, type Sha256 } from '#libs/merkle';
 import { certificateKeys, digestKeys, publicKeyKeys } from '#libs/search';
 import { encodeAnnexedEntry, parseAnnexedEntry, type Tree } from '#libs/tlog';
 import { parseCertificate } from '#libs/x509';
@@ -23,7 +22,6 @@ export interface AppendOptions {
   readonly tree: Tree;
   /** How trust material names this log: 32 bytes. */
   readonly logId: Uint8Array;
-  readonly sha256: Sha256;
   readonly hash: CryptoPort['hash'];
   readonly verifyDigest: VerifyDigest;
   /** Which signature algorithms clients may use. */
@@ -44,7 +42,7 @@ export class AppendEntry {
    * @throws TlogError when the log cannot take it now
    */
   async append(body: Uint8Array | undefined): Promise<string> {
-    const { tree, sha256 } = this.options;
+    const { tree } = this.options;
 
     // 1. What is to be logged, in the one form that is hashed. Nothing of the request survives but what this keeps.
     const request = parseCreateEntryRequest(parseBody(body), { algorithms: this.options.algorithms });
@@ -62,7 +60,7 @@ export class AppendEntry {
     //    leaves no trace or leaves the entry in the tree, with its search keys; the client that retries gets the same receipt.
     const { annex, keys } = searchKeys(request, entry);
     const receipt = await tree.add({
-      identity: leafHash(sha256, canonicalizedBody),
+      leafInput: canonicalizedBody,
       encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: canonicalizedBody }),
       keys,
     });

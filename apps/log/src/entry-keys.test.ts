@@ -47,7 +47,7 @@ describe('proposalKeys()', () => {
 describe('proposalKeys() of a certificate that our parser refuses', () => {
   it('has none of its keys, as a rebuilt index', async () => {
     const proposal = await proposeEntry(hashedRekord(), ports, { insert: true });
-    const refused = { ...proposal, certificates: [Uint8Array.of(0x30, 0)] };
+    const refused = { ...proposal, certificates: [{ der: Uint8Array.of(0x30, 0) }] };
     expect(proposalKeys(refused)).toEqual(proposalKeys(proposal));
   });
 });

@@ -1,5 +1,5 @@
 import { checkSearchKeys, type V1Proposal } from '#libs/entry';
-import { certificateDerKeys, encodeAnnexKeys, parseAnnexKeys, publicKeyKeys } from '#libs/search';
+import { encodeAnnexKeys, entryCertificateKeys, parseAnnexKeys, publicKeyKeys } from '#libs/search';
 
 /** What an entry is found by, and the part of it that its record must keep because the body does not say it. */
 export interface EntryKeys {
@@ -29,7 +29,7 @@ export function proposalKeys(proposal: V1Proposal): EntryKeys {
   const unlogged = new Set(proposal.unloggedKeys);
   const logged = [
     ...proposal.keys.filter((key) => !unlogged.has(key)),
-    ...proposal.certificates.flatMap(certificateDerKeys),
+    ...proposal.certificates.flatMap(entryCertificateKeys),
     ...proposal.publicKeys.flatMap(publicKeyKeys),
   ];
   return entryKeys(logged, proposal.unloggedKeys);

@@ -767,7 +767,6 @@ describe('when the engine cannot take the entry', () => {
         append: new AppendEntry({
           tree,
           logId: new Uint8Array(32),
-          sha256,
           hash: opensslCrypto.hash,
           verifyDigest: verifyDigestAsync,
           algorithms: entryAlgorithms,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { entryAlgorithms } from '#libs/entry';
 import { bootHttp, createLog, HealthController, Metrics, serveUntilSignal } from '#libs/nest';
-import { loadSigner, opensslCrypto, sha256, threadedCrypto } from '#libs/openssl';
+import { loadSigner, opensslCrypto, threadedCrypto } from '#libs/openssl';
 import { recordFactsV1, recordFactsV2 } from '#libs/search';
 import { folderObjects, lockFolder, openSqlStore, treeGauges, type TreeOptions } from '#libs/tlog';
 import { LogModule } from './app.module.js';
@@ -51,7 +51,6 @@ await serveUntilSignal(async () => {
     ...verification,
     tree,
     logId,
-    sha256,
     acceptDsse: config.CHANCERY_LOG_DSSE,
     duplicates: config.CHANCERY_LOG_DUPLICATES,
   });

@@ -1,6 +1,4 @@
 import { loadProposals, type V1Ports } from '#libs/entry';
-import { leafHash } from '#libs/merkle';
-import { sha256 } from '#libs/openssl';
 import { encodeAnnexedEntry } from '#libs/tlog';
 import { proposalKeys } from './entry-keys.js';
 import type { Attestations } from './rekor1-attestations.js';
@@ -41,14 +39,13 @@ export class CreateLogEntry {
 
     // 3. The leaf hash is the entry's identity. From here on a crash either leaves no trace or leaves the entry in the tree, with
     //    its search keys; the client that repeats itself gets 409 and the place of the entry.
-    const identity = leafHash(sha256, proposal.body);
     const { annex, keys } = proposalKeys(proposal);
     const receipt = await shard.tree.add({
-      identity,
+      leafInput: proposal.body,
       encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: proposal.body }),
       keys,
     });
-    if (receipt.duplicate) throw new DuplicateLogEntryError(entryIdOf(shard.treeId, identity));
+    if (receipt.duplicate) throw new DuplicateLogEntryError(entryIdOf(shard.treeId, receipt.leafHash));
 
     // 4. The engine proved the entry against the checkpoint it just published. Only now may it be promised.
     const { id, entry } = encodeLogEntry(shard, receipt);

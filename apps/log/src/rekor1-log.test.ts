@@ -88,6 +88,7 @@ describe('an entry of the public instance', () => {
           annex: new Uint8Array(),
           entry: golden.body,
         }),
+        leafHash: parseHex(golden.leafHash),
         duplicate: false,
         proof: { size: golden.size, rootHash: parseHex(golden.rootHash), hashes: [parseHex(golden.leafHash)] },
         checkpoint: golden.checkpoint,

@@ -1,7 +1,5 @@
 import type { Signer } from '#libs/crypto';
 import { encodeHex, encodeUtf8 } from '#libs/encoding';
-import { leafHash } from '#libs/merkle';
-import { sha256 } from '#libs/openssl';
 import { parseAnnexedEntry, type Receipt, type Tree } from '#libs/tlog';
 
 /**
@@ -74,7 +72,7 @@ export function encodeLogEntry(
     logIndex,
   };
   return {
-    id: entryIdOf(shard.treeId, leafHash(sha256, entry)),
+    id: entryIdOf(shard.treeId, receipt.leafHash),
     entry: {
       ...(attestation && { attestation: { data: base64(attestation) } }),
       ...promised,

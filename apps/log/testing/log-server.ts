@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Signer } from '#libs/crypto';
 import { entryAlgorithms } from '#libs/entry';
 import { bootHttp, createLog, HealthController } from '#libs/nest';
-import { generateSigner, opensslCrypto, sha256 } from '#libs/openssl';
+import { generateSigner, opensslCrypto } from '#libs/openssl';
 import { folderObjects, openSqlStore, type Tree } from '#libs/tlog';
 import { AppendEntry } from '../src/append.js';
 import { LogModule } from '../src/app.module.js';
@@ -61,7 +61,6 @@ export async function startLogServer(options: LogServerOptions = {}): Promise<Lo
       ...verification,
       tree,
       logId,
-      sha256,
       acceptDsse: true,
       duplicates: 'receipt',
     });

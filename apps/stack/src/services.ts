@@ -110,7 +110,6 @@ export function composeServices(options: {
         ...verification,
         tree: trees.log,
         logId: trees.logId,
-        sha256,
         acceptDsse: config.CHANCERY_LOG_DSSE,
         duplicates: config.CHANCERY_LOG_DUPLICATES,
       }),

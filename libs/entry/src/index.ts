@@ -34,7 +34,7 @@ export { parseCreateEntryRequest, type RequestOptions } from './request.js';
 export { verifyEntry, type EntryVerification, type VerifyDigest } from './verify.js';
 export { canonicalizeEntry } from './canonical.js';
 export { parseEntryBody, type BodySignature, type EntryBody } from './body.js';
-export type { PkiFormat, PkiFormatName, PkiFormats, PkiKey } from './pki.js';
+export type { PkiCertificate, PkiFormat, PkiFormatName, PkiFormats, PkiKey } from './pki.js';
 export type { BodyKeyPorts, ProposedKind, ProposeOptions, V1Contents, V1Ports, V1Proposal } from './v1-proposal.js';
 export { checkSearchKeys } from './search-keys.js';
 export { statementKeys } from './statement.js';

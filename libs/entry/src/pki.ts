@@ -3,6 +3,11 @@ import type { PublicKey } from '#libs/crypto';
 /** How a Rekor v1 entry may spell keys and signatures. */
 export type PkiFormatName = 'x509' | 'pgp' | 'minisign' | 'ssh';
 
+/** A certificate as far as entries know of it; whoever read it may hand over more, for whoever knows it. */
+export interface PkiCertificate {
+  readonly der: Uint8Array;
+}
+
 /** A public key or certificate as an entry carries it, after it was read. */
 export interface PkiKey {
   /** What the canonical body keeps, before base64: PEM for x509, an armoured key ring for pgp, and so on. */
@@ -14,8 +19,8 @@ export interface PkiKey {
   readonly subjects: readonly string[];
   /** x509 only. */
   readonly publicKey?: PublicKey;
-  /** DER of the leaf; x509 in the form of a certificate only. */
-  readonly certificate?: Uint8Array;
+  /** The leaf; x509 in the form of a certificate only. */
+  readonly certificate?: PkiCertificate;
   /**
    * Whether this is a detached signature over the whole message. x509: ECDSA and RSA (PKCS#1 v1.5) with SHA-256 whatever
    * the size of the key, Ed25519 pure. A signature of the wrong shape is `false`.

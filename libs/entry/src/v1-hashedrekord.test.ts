@@ -61,7 +61,7 @@ describe('hashedrekord 0.0.1 of the public log', () => {
       'sha256:a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf',
     ]);
     expect(unloggedKeys).toEqual([]);
-    expect(certificates.map(encodeBase64)).toEqual([pem.toString().replace(/-----.*-----|\n/g, '')]);
+    expect(certificates.map(({ der }) => encodeBase64(der))).toEqual([pem.toString().replace(/-----.*-----|\n/g, '')]);
     expect(publicKeys).toHaveLength(1);
   });
 });

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { CryptoPort, HashAlgorithm, PublicKey, SignatureAlgorithm } from '#libs/crypto';
-import type { PkiFormatName, PkiFormats, PkiKey } from './pki.js';
+import type { PkiCertificate, PkiFormatName, PkiFormats, PkiKey } from './pki.js';
 import type { VerifyDigest } from './verify.js';
 import type { FailedChecks } from './failed-checks.js';
 
@@ -31,8 +31,8 @@ export interface V1Proposal {
    * most 60000 bytes of UTF-8, two more for each counted.
    */
   readonly unloggedKeys: readonly string[];
-  /** DER certificates among the verifiers, leaves only. */
-  readonly certificates: readonly Uint8Array[];
+  /** Certificates among the verifiers, leaves only. */
+  readonly certificates: readonly PkiCertificate[];
   /** The keys of all x509 verifiers, those of certificates included. */
   readonly publicKeys: readonly PublicKey[];
   /** The signed statement, which `intoto` entries may keep outside the log; `key` is `sha256:<hex>`. */

@@ -23,25 +23,23 @@ const schemes: readonly SignatureScheme[] = [
   { kind: 'ed25519ph' },
 ];
 
-/** Jobs in one block of bytes with a buffer of its own, so that it changes threads without being copied. */
-export function encodeJobs(jobs: readonly VerifyJob[]): Uint8Array<ArrayBuffer> {
-  const writer = new TlsWriter();
-  for (const { kind, spki, scheme, data, signature } of jobs) {
-    writer.u8(kinds.indexOf(kind)).u8(schemeIndex(scheme)).vector(2, spki).vector(3, data).vector(2, signature);
-  }
-  return new Uint8Array(writer.finish());
+/** A job as bytes, for another thread. */
+export function encodeJob({ kind, spki, scheme, data, signature }: VerifyJob): Uint8Array {
+  return new TlsWriter()
+    .u8(kinds.indexOf(kind))
+    .u8(schemeIndex(scheme))
+    .vector(2, spki)
+    .vector(3, data)
+    .vector(2, signature)
+    .finish();
 }
 
-export function parseJobs(bytes: Uint8Array): VerifyJob[] {
+export function parseJob(bytes: Uint8Array): VerifyJob {
   const reader = new TlsReader(bytes);
-  const jobs: VerifyJob[] = [];
-  while (reader.remaining > 0) {
-    const kind = kinds[reader.u8()];
-    const scheme = schemes[reader.u8()];
-    if (kind === undefined || scheme === undefined) throw new Error('A verifying thread was sent an unknown job');
-    jobs.push({ kind, scheme, spki: reader.vector(2), data: reader.vector(3), signature: reader.vector(2) });
-  }
-  return jobs;
+  const kind = kinds[reader.u8()];
+  const scheme = schemes[reader.u8()];
+  if (kind === undefined || scheme === undefined) throw new Error('A verifying thread was sent an unknown job');
+  return { kind, scheme, spki: reader.vector(2), data: reader.vector(3), signature: reader.vector(2) };
 }
 
 function schemeIndex(scheme: SignatureScheme): number {

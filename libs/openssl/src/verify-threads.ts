@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { checkDigest, checkScheme, type CryptoPort } from '#libs/crypto';
 import { opensslCrypto } from './port.js';
-import { answers, encodeJobs, type VerifyJob } from './verify-job.js';
+import { createRing, JobWriter } from './job-ring.js';
+import { answers, encodeJob, type VerifyJob } from './verify-job.js';
 
 /** The port with its verifications on threads of their own. */
 export interface ThreadedCrypto extends CryptoPort {
@@ -10,21 +11,20 @@ export interface ThreadedCrypto extends CryptoPort {
 }
 
 interface Waiting {
-  readonly job: VerifyJob;
+  /** See `encodeJob`. */
+  readonly job: Uint8Array;
   readonly resolve: (valid: boolean) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** Above this a message costs more to hand over than to verify here. */
 const MAX_MESSAGE = 1 << 16;
-/** Jobs in one block: enough to make the hand-over cheap, few enough that the first need not wait long for the last. */
-const MAX_BLOCK = 6;
-/** Blocks at a thread: one that it works on, and one that it finds when it is done. */
-const MAX_BLOCKS = 2;
+/** Longest key or signature that is looked at, bytes. */
+const MAX_PART = 1 << 14;
 
 /**
  * Verifies on `threads` threads, so that a server's event loop is left for everything else: checking a signature by a key never seen before takes as
- * long as all the rest of a request. As in a log, what arrives while a thread is busy makes its next block.
+ * long as all the rest of a request.
  */
 export function threadedCrypto(threads: number): ThreadedCrypto {
   const pool = Array.from({ length: threads }, () => new VerifyThread());
@@ -53,72 +53,84 @@ export function threadedCrypto(threads: number): ThreadedCrypto {
 }
 
 class VerifyThread {
-  #worker: Worker | undefined;
-  #waiting: Waiting[] = [];
-  /** Blocks the thread has, in the order in which it will answer them. */
-  #asked: Waiting[][] = [];
+  #running: { readonly worker: Worker; readonly ring: JobWriter } | undefined;
+  /** What the thread has, in the order of its answers, and then what waits for room. */
+  readonly #waiting: Waiting[] = [];
+  #asked = 0;
   #closed = false;
 
   get load(): number {
-    return this.#waiting.length + this.#asked.length * MAX_BLOCK;
+    return this.#waiting.length;
   }
 
   ask(job: VerifyJob): Promise<boolean> {
-    // A signature or key this long is by no key that exists, and has no place in a block.
-    if (job.signature.length > 0xffff || job.spki.length > 0xffff) return Promise.resolve(false);
+    // A signature or key this long is by no key that exists, and has no place in the ring.
+    if (job.signature.length > MAX_PART || job.spki.length > MAX_PART) return Promise.resolve(false);
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error('Cannot verify: the verifying threads are closed'));
-      this.#waiting.push({ job, resolve, reject });
-      // What arrives in the same turn of the event loop goes together.
-      if (this.#waiting.length === 1) setImmediate(() => this.#send());
+      this.#waiting.push({ job: encodeJob(job), resolve, reject });
+      this.#send();
     });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#worker?.terminate();
+    await this.#running?.worker.terminate();
     this.#fail(new Error('Cannot verify: the verifying threads are closed'));
   }
 
   #send(): void {
-    while (this.#asked.length < MAX_BLOCKS && this.#waiting.length > 0 && !this.#closed) {
-      const jobs = this.#waiting.splice(0, MAX_BLOCK);
-      this.#asked.push(jobs);
-      const block = encodeJobs(jobs.map(({ job }) => job));
-      this.#worker ??= this.#start();
-      this.#worker.postMessage(block, [block.buffer]);
+    const { ring } = (this.#running ??= this.#start());
+    const listening = this.#asked > 0;
+    this.#fill(ring);
+    if (!listening) void this.#listen(ring);
+  }
+
+  /** Hands over what has room. */
+  #fill(ring: JobWriter): void {
+    for (; this.#asked < this.#waiting.length; this.#asked++) {
+      const next = this.#waiting[this.#asked];
+      if (next === undefined || !ring.write(next.job)) return;
     }
   }
 
-  #start(): Worker {
-    const worker = new Worker(new URL('./verify-worker.js', import.meta.url));
+  #start(): { worker: Worker; ring: JobWriter } {
+    const shared = createRing();
+    const worker = new Worker(new URL('./verify-worker.js', import.meta.url), { workerData: shared });
     // It must not keep the process alive.
     worker.unref();
-    worker.on('message', (results: Uint8Array) => this.#settle(results));
-    worker.on('error', (cause) => this.#lost(new Error('A verifying thread failed', { cause })));
-    worker.on('exit', () => this.#lost(new Error('A verifying thread ended')));
-    return worker;
+    worker.on('error', (cause) => this.#lost(worker, new Error('A verifying thread failed', { cause })));
+    worker.on('exit', () => this.#lost(worker, new Error('A verifying thread ended')));
+    return { worker, ring: new JobWriter(shared) };
   }
 
-  #settle(results: Uint8Array): void {
-    const asked = this.#asked.shift();
-    this.#send();
-    asked?.forEach(({ resolve, reject }, at) => {
-      if (results[at] === answers.right) resolve(true);
-      else if (results[at] === answers.wrong) resolve(false);
-      else reject(new Error('A verifying thread could not verify'));
-    });
+  /** Takes answers for as long as there are questions. That of a thread which was lost waits for ever, and is forgotten. */
+  async #listen(ring: JobWriter): Promise<void> {
+    while (this.#asked > 0) {
+      await ring.answered();
+      if (this.#running?.ring !== ring) return;
+      const results: number[] = [];
+      ring.take((answer) => results.push(answer));
+      const answered = this.#waiting.splice(0, results.length);
+      this.#asked -= answered.length;
+      answered.forEach(({ resolve, reject }, at) => {
+        if (results[at] === answers.right) resolve(true);
+        else if (results[at] === answers.wrong) resolve(false);
+        else reject(new Error('A verifying thread could not verify'));
+      });
+      this.#fill(ring);
+    }
   }
 
   /** The next question starts a new thread. */
-  #lost(error: Error): void {
-    this.#worker = undefined;
+  #lost(worker: Worker, error: Error): void {
+    if (this.#running?.worker !== worker) return;
+    this.#running = undefined;
     this.#fail(error);
   }
 
   #fail(error: Error): void {
-    for (const { reject } of [...this.#asked.flat(), ...this.#waiting]) reject(error);
-    this.#asked = [];
-    this.#waiting = [];
+    this.#asked = 0;
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 }

@@ -1,16 +1,21 @@
 // The body of a verifying thread: see verify-threads.ts.
-import { parentPort } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { parsePublicKey } from '#libs/crypto';
-import { answers, parseJobs, type VerifyJob } from './verify-job.js';
+import { JobReader } from './job-ring.js';
+import { answers, parseJob } from './verify-job.js';
 import { verifyDigestSync, verifySync } from './verify.js';
 
-parentPort?.on('message', (block: Uint8Array) => {
-  const results = Uint8Array.from(parseJobs(block), answer);
-  parentPort?.postMessage(results, [results.buffer]);
-});
+// What verify-threads.ts starts the thread with.
+const jobs = new JobReader(workerData as SharedArrayBuffer);
+for (;;) {
+  const job = jobs.next();
+  if (job === undefined) jobs.sleep();
+  else jobs.answer(answerTo(job));
+}
 
-function answer({ kind, spki, scheme, data, signature }: VerifyJob): number {
+function answerTo(bytes: Uint8Array): number {
   try {
+    const { kind, spki, scheme, data, signature } = parseJob(bytes);
     const verify = kind === 'message' ? verifySync : verifyDigestSync;
     return verify(parsePublicKey(spki), scheme, data, signature) ? answers.right : answers.wrong;
   } catch {

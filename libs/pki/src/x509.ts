@@ -82,7 +82,7 @@ export function x509KeyOf(pem: Uint8Array): PkiKey {
     const state = 'the first certificate does not lead to the last';
     throw new PkiError('PKI_CHAIN', `Cannot verify certificate chain: ${state}`, `x509: ${state}`);
   }
-  return { ...keyOf(leaf.publicKey, canonicalOf(), subjectsOf(leaf)), certificate: leaf.der };
+  return { ...keyOf(leaf.publicKey, canonicalOf(), subjectsOf(leaf)), certificate: leaf };
 }
 
 function keyOf(publicKey: PublicKey, canonical: Uint8Array, subjects: readonly string[]): PkiKey {

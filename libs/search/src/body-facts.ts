@@ -1,8 +1,15 @@
 import { CryptoError } from '#libs/crypto';
-import { EntryError, loadProposals, parseEntryBody, type PkiKey, type Verifier } from '#libs/entry';
+import {
+  EntryError,
+  loadProposals,
+  parseEntryBody,
+  type PkiCertificate,
+  type PkiKey,
+  type Verifier,
+} from '#libs/entry';
 import { opensslCrypto } from '#libs/openssl';
 import { PkiError, x509KeyOf } from '#libs/pki';
-import { parseCertificate, X509Error } from '#libs/x509';
+import { isParsed, parseCertificate, X509Error } from '#libs/x509';
 import { type CertificateFacts, certificateFacts, fingerprint, keysOfCertificateFacts } from './certificate-facts.js';
 import { digestKeys } from './digest-key.js';
 
@@ -42,14 +49,16 @@ export function bodyFacts(body: Uint8Array): BodyFacts {
   return (isV2 ? readV2(body) : readV1(body)) ?? unknown;
 }
 
-/** A certificate that our parser refuses says nothing. */
-export function readCertificate(der: Uint8Array): CertificateFacts[] {
-  return ifReadable(() => [certificateFacts(parseCertificate(der))]) ?? [];
+/** A certificate that our parser refuses says nothing; one that it has parsed before is not parsed again. */
+export function readCertificate(certificate: PkiCertificate): CertificateFacts[] {
+  return (
+    ifReadable(() => [certificateFacts(isParsed(certificate) ? certificate : parseCertificate(certificate.der))]) ?? []
+  );
 }
 
-/** The search keys of a certificate in an entry, DER: `certificateKeys`, or none if our parser refuses it. Never throws. */
-export function certificateDerKeys(der: Uint8Array): string[] {
-  return readCertificate(der).flatMap(keysOfCertificateFacts);
+/** The search keys of a certificate in an entry: `certificateKeys`, or none if our parser refuses it. Never throws. */
+export function entryCertificateKeys(certificate: PkiCertificate): string[] {
+  return readCertificate(certificate).flatMap(keysOfCertificateFacts);
 }
 
 function readV2(body: Uint8Array): BodyFacts | undefined {
@@ -63,7 +72,9 @@ function readV2(body: Uint8Array): BodyFacts | undefined {
     kind,
     version,
     digests: digestKeys(algorithm, bytes),
-    certificates: verifiers.flatMap((one) => ('x509Certificate' in one ? readCertificate(one.x509Certificate) : [])),
+    certificates: verifiers.flatMap((one) =>
+      'x509Certificate' in one ? readCertificate({ der: one.x509Certificate }) : [],
+    ),
     bareKeys: verifiers.flatMap((one) => ('publicKey' in one ? [fingerprint(one.publicKey)] : [])),
     rekorKeys: () => [],
   };

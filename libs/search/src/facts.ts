@@ -117,7 +117,7 @@ function annexKeys(annex: Uint8Array): string[] {
 
 function submittedFacts({ entry, precertificate }: TileLeaf): EntryFacts {
   const submitted = entry.kind === 'x509' ? entry.certificate : precertificate;
-  const certificates = submitted === undefined ? [] : readCertificate(submitted);
+  const certificates = submitted === undefined ? [] : readCertificate({ der: submitted });
   const kind = entry.kind === 'x509' ? 'x509_entry' : 'precert_entry';
   return collect({ kind, version: 'v1', digests: [], certificates, bareKeys: [], rekorKeys: () => [] }, []);
 }

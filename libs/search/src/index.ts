@@ -11,7 +11,7 @@
  */
 export { SearchError, type SearchErrorCode } from './error.js';
 export { certificateKeys, publicKeyKeys, type CertificateFacts, type Identity } from './certificate-facts.js';
-export { certificateDerKeys } from './body-facts.js';
+export { entryCertificateKeys } from './body-facts.js';
 export { digestKeys } from './digest-key.js';
 export { encodeAnnexKeys, parseAnnexKeys } from './annex.js';
 export {

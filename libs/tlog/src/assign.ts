@@ -8,10 +8,22 @@ import { encodeKeys } from './search-rows.js';
 import type { Snapshot } from './snapshot.js';
 import type { TreeState } from './state.js';
 
-/** What is to be logged. */
-export interface Addition {
-  /** 32 bytes, the deduplication key: the same identity again gets the index it has. */
-  readonly identity: Uint8Array;
+/** What is to be logged: who gives the hashed bytes need not hash them, and is not hashed again. */
+export type Addition = AdditionContent &
+  (
+    | {
+        /** 32 bytes, the deduplication key: the same identity again gets the index it has. */
+        readonly identity: Uint8Array;
+        readonly leafInput?: undefined;
+      }
+    | {
+        /** What the tree will hash of the record, see `TreeFormat.leafInput`. The leaf hash is the identity. */
+        readonly leafInput: Uint8Array;
+        readonly identity?: undefined;
+      }
+  );
+
+interface AdditionContent {
   /**
    * Gives the record to store under `index`, in the format of the tree. `timestampMs` is what the head that first
    * covers the entry will say, and never runs backwards: a format with times in its entries takes them from here.
@@ -31,6 +43,8 @@ export interface Receipt {
   index: bigint;
   /** The stored bytes. For a duplicate those of the first time, byte for byte. */
   record: Uint8Array;
+  /** 32 bytes: the hash of the record in the tree. */
+  leafHash: Uint8Array;
   /** The identity was in the log, or earlier in the same batch. */
   duplicate: boolean;
   proof: Proof;
@@ -41,6 +55,8 @@ export interface Receipt {
 /** One call of `add` that waits for its batch. */
 export interface Waiter {
   readonly addition: Addition;
+  /** The addition's, or the leaf hash of its leaf input. */
+  readonly identity: Uint8Array;
   readonly resolve: (receipt: Receipt) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -83,7 +99,7 @@ export function assignIndexes(
   const claims: Claim[] = [];
   const inBatch = new Map<string, bigint>();
   for (const waiter of batch) {
-    const { identity } = waiter.addition;
+    const { identity, addition } = waiter;
     const name = key(identity);
     const index = known.get(name) ?? inBatch.get(name);
     if (index !== undefined) {
@@ -95,13 +111,14 @@ export function assignIndexes(
     }
     const next = before.size + BigInt(entries.length);
     try {
-      const record = waiter.addition.encode(next, timestampMs);
+      const record = addition.encode(next, timestampMs);
+      const leafInput = tree.format.leafInput(record);
       const entry = {
         index: next,
         identity,
         record,
-        leafHash: leafHash(sha256, tree.format.leafInput(record)),
-        keys: encodeKeys(waiter.addition.keys ?? []),
+        leafHash: isHashed(addition, leafInput) ? identity : leafHash(sha256, leafInput),
+        keys: encodeKeys(addition.keys ?? []),
       };
       checkIdentity(tree, identity, entry);
       entries.push(entry);
@@ -113,6 +130,11 @@ export function assignIndexes(
     claims.push({ waiter, index: next, duplicate: false });
   }
   return { entries, claims };
+}
+
+/** Whether the identity is the leaf hash already: comparing takes a fraction of hashing. */
+function isHashed(addition: Addition, leafInput: Uint8Array): boolean {
+  return addition.leafInput !== undefined && equalBytes(addition.leafInput, leafInput);
 }
 
 function checkIdentity(tree: TreeState, identity: Uint8Array, entry: NewEntry): void {

@@ -1,7 +1,7 @@
 import { equalBytes } from '#libs/encoding';
 import { proveInclusion, TILE_WIDTH, verifyInclusion } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
-import { assignIndexes, type Claim, type NewEntry, type Receipt, type Waiter } from './assign.js';
+import { assignIndexes, type Claim, type NewEntry, type Waiter } from './assign.js';
 import { corrupt, storeError } from './errors.js';
 import { lockHead, publishHead, signHead } from './head.js';
 import { proveRecord, type ProvenRecord } from './prove.js';
@@ -36,7 +36,7 @@ export async function sequence(
     let committing = false;
     try {
       // 2. And which of them have an index already, by the whole identity.
-      const identities = batch.map(({ addition }) => addition.identity);
+      const identities = batch.map(({ identity }) => identity);
       const [before, known] = await Promise.all([
         lockHead(tree, transaction),
         selectIndexes(transaction.query, tree.id, identities),
@@ -113,8 +113,7 @@ export async function sequence(
           await publishHead(tree, head);
           tree.published = head;
         }
-        const receipts = await proveBatch(tree, head, claims, written);
-        for (const { waiter, receipt } of receipts) waiter.resolve(receipt);
+        await proveBatch(tree, head, claims, written);
         // 8. What became full goes to the object store while the next batch is written: see `flushFull`. A crash before
         //    that leaves it in rows.
       } catch (error) {
@@ -127,33 +126,37 @@ export async function sequence(
   }
 }
 
+/** Whoever waits is answered as soon as his proof is made, so many in one turn of the event loop. */
+const PROOFS_IN_A_TURN = 8;
+
 /**
- * Receipts for all claims. Every proof is verified before it leaves, from the record as stored to the root as signed.
+ * Gives each waiter his receipt. Every proof is verified before it leaves, from the record as stored to the root as signed. What follows an answer takes
+ * as long as the proof; so there is a pause now and then, or the next batch, whose statements have long returned, would wait for the last of this one.
  */
 async function proveBatch(
   tree: TreeState,
   head: Snapshot,
   claims: readonly Claim[],
   written: { entries: NewEntry[]; readBack: ReadBack } | undefined,
-): Promise<{ waiter: Waiter; receipt: Receipt }[]> {
+): Promise<void> {
   const proven = new Map<bigint, ProvenRecord>();
   const first = written?.entries[0]?.index ?? head.size;
-  const receipts: { waiter: Waiter; receipt: Receipt }[] = [];
+  let inThisTurn = 0;
   for (const { waiter, index, duplicate } of claims) {
     let entry = proven.get(index);
     if (entry === undefined) {
       entry =
         written !== undefined && index >= first
           ? proveWritten(tree, head, written.readBack, index)
-          : await proveDuplicate(tree, head, waiter.addition.identity, index);
+          : await proveDuplicate(tree, head, waiter.identity, index);
       proven.set(index, entry);
     }
-    receipts.push({
-      waiter,
-      receipt: { index, record: entry.record, duplicate, proof: entry.proof, checkpoint: head.note },
-    });
+    const { record, leafHash, proof } = entry;
+    waiter.resolve({ index, record, leafHash, duplicate, proof, checkpoint: head.note });
+    if (++inThisTurn < PROOFS_IN_A_TURN) continue;
+    inThisTurn = 0;
+    await new Promise((resolve) => setImmediate(resolve));
   }
-  return receipts;
 }
 
 function proveWritten(

@@ -1,4 +1,5 @@
-import { TILE_WIDTH, type Tile } from '#libs/merkle';
+import { leafHash, TILE_WIDTH, type Tile } from '#libs/merkle';
+import { sha256 } from '#libs/openssl';
 import type { Addition, Receipt, Waiter } from './assign.js';
 import { storeError, TlogError } from './errors.js';
 import { flushFull } from './flush.js';
@@ -94,17 +95,15 @@ export class Tree {
    */
   async add(addition: Addition): Promise<Receipt> {
     this.#checkOpen();
-    if (addition.identity.length !== 32) {
-      throw new TlogError(
-        'TLOG_RECORD',
-        `Cannot add entry: its identity has ${addition.identity.length} bytes, not 32`,
-      );
-    }
     if (this.#waiting.length >= this.#limits.maxWaiting) {
       throw new TlogError('TLOG_BUSY', `Cannot add entry: ${this.#waiting.length} are waiting already`);
     }
+    const identity = addition.identity ?? leafHash(sha256, addition.leafInput);
+    if (identity.length !== 32) {
+      throw new TlogError('TLOG_RECORD', `Cannot add entry: its identity has ${identity.length} bytes, not 32`);
+    }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ addition, resolve, reject });
+      this.#waiting.push({ addition, identity, resolve, reject });
       this.#sequencing ??= this.#sequence();
     });
   }
@@ -278,8 +277,8 @@ export class Tree {
   async receipt(index: bigint): Promise<Receipt> {
     return this.#guarded('read entry', async (state) => {
       const head = state.published;
-      const { record, proof } = await proveRecord(state, head, index);
-      return { index, record, duplicate: true, proof, checkpoint: head.note };
+      const { record, leafHash, proof } = await proveRecord(state, head, index);
+      return { index, record, leafHash, duplicate: true, proof, checkpoint: head.note };
     });
   }
 

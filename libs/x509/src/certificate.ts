@@ -51,6 +51,11 @@ export interface Certificate {
   readonly signature: Uint8Array;
 }
 
+/** Whether a certificate that came through hands that know only its bytes is one of ours, parsed. */
+export function isParsed(certificate: { readonly der: Uint8Array }): certificate is Certificate {
+  return 'tbs' in certificate && 'spki' in certificate && 'extensions' in certificate;
+}
+
 /** Certificates with RSA-4096 keys and every extension stay under 4 KiB; nothing honest comes near this. */
 const MAX_CERTIFICATE = 65_536;
 const MAX_EXTENSIONS = 64;

@@ -21,6 +21,7 @@ export {
   verifyCertificateSignature,
   type Certificate,
   type Extension,
+  isParsed,
 } from './certificate.js';
 export { encodeAlgorithm, issuingScheme, schemeOfAlgorithm } from './algorithm.js';
 export {
