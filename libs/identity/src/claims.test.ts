@@ -166,7 +166,7 @@ describe('encodeUri()', () => {
 
 describe('quote()', () => {
   test('is short and printable', () => {
-    expect(quote(`a\u001b[31m\n${'b'.repeat(200)}`)).toBe(`"a?[31m?${'b'.repeat(73)}…"`);
+    expect(quote(`a\u001b[31m\n${'b'.repeat(200)}`)).toBe(`"a?[31m?${'b'.repeat(73)}..."`);
     expect([undefined, null, 1n, [1, 2], {}].map(quote)).toEqual(['nothing', 'null', '1', 'a list of 2', 'an object']);
   });
 });

@@ -39,20 +39,44 @@ function plainDecimal(value: number): string {
 }
 
 /**
+ * A claim as Go prints it into Fulcio's templates: as `claimText`, null as `<nil>`, lists as `[a b]`, objects as
+ * `map[a:1 b:2]` with their keys in order. Numbers within lists have all their digits too.
+ */
+export function goText(value: JsonValue): string {
+  if (value === null) return '<nil>';
+  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
+  if (typeof value !== 'object') return claimText(value) ?? '';
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `map[${members.map(([name, member]) => `${name}:${goText(member)}`).join(' ')}]`;
+}
+
+/** What is wrong with a claim, in the one form that all have: its name, what was found, what was expected. */
+export function claimError(name: string, found: unknown, expected: string): IdentityError {
+  return new IdentityError('IDENTITY_CLAIM', `Cannot read claim ${name}: found ${quote(found)}, expected ${expected}`);
+}
+
+/**
  * The claim `name` as non-empty text.
  * @throws IdentityError `IDENTITY_CLAIM` if it is absent, empty, or neither a string nor an integer
  */
 export function requireText(claims: Claims, name: string): string {
   const value = claim(claims, name);
-  const text =
-    typeof value === 'string' || typeof value === 'bigint' || Number.isInteger(value) ? claimText(value) : '';
-  if (!text) {
-    throw new IdentityError(
-      'IDENTITY_CLAIM',
-      `Cannot read claim ${name}: found ${quote(value)}, expected a non-empty string`,
-    );
-  }
+  const text = typeof value === 'string' ? value : isInteger(value) ? claimText(value) : '';
+  if (!text) throw claimError(name, value, 'a non-empty string');
   return text;
+}
+
+function isInteger(value: JsonValue | undefined): boolean {
+  return typeof value === 'bigint' || Number.isInteger(value);
+}
+
+/**
+ * As `requireText`, but absent, null and empty are all `undefined`: how providers say that there is none differs.
+ * @throws IdentityError `IDENTITY_CLAIM` if it is there and neither a string nor an integer
+ */
+export function optionalText(claims: Claims, name: string): string | undefined {
+  const value = claim(claims, name);
+  return value === undefined || value === null || value === '' ? undefined : requireText(claims, name);
 }
 
 /** A path of member names into the claims, `$.federated_claims.connector_id` or `$['a']["b"]`. */
@@ -108,12 +132,16 @@ export function isEmailAddress(text: string): boolean {
   return text.length <= EMAIL_LIMIT && text.lastIndexOf('@') <= 64 && emailPattern.test(text);
 }
 
+const uriCharacters = /^[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]*$/;
+
 /**
  * A URI for a certificate's SAN, which is an IA5String: characters outside RFC 3986 §2 are percent-encoded as UTF-8, the
  * rest stays as it is, so that a verifier finds the text it expects.
  * @throws IdentityError `IDENTITY_CLAIM` on control characters, lone surrogates or a `%` that starts no escape
  */
 export function encodeUri(text: string, claimName: string): string {
+  // Nearly every identity: nothing to encode, nothing to object to.
+  if (uriCharacters.test(text)) return text;
   // eslint-disable-next-line no-control-regex -- control characters are what is refused here
   if (/[\x00-\x1f\x7f]/.test(text) || /%(?![0-9A-Fa-f]{2})/.test(text) || /\p{Surrogate}/u.test(text)) {
     throw new IdentityError('IDENTITY_CLAIM', `Cannot make a URI of claim ${claimName}: found ${quote(text)}`);

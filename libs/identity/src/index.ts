@@ -15,9 +15,19 @@ export {
   parseFulcioConfig,
   type ResolvedIssuer,
 } from './config.js';
+export { type CiMetadata, type CiProvider, createCiProvider } from './ci-provider.js';
+export { ciProviders } from './ci-providers.js';
 export { claim, type Claims, claimText, encodeUri, isEmailAddress, requireText } from './claims.js';
 export { IdentityError, type IdentityErrorCode } from './errors.js';
 export {
+  type ExplainOptions,
+  explainToken,
+  type TokenCheck,
+  type TokenCheckName,
+  type TokenExplanation,
+} from './explain.js';
+export {
+  type ClaimNames,
   type ExtensionName,
   type IssuerKind,
   issuerKinds,
@@ -25,6 +35,8 @@ export {
   type PrincipalName,
   type VerifiedClaims,
 } from './kinds.js';
-export { type Fetch } from './provider.js';
+export { createIssuerFetch, type IssuerFetch, type IssuerFetchOptions } from './fetch.js';
+export { type Fetch, type FetchInit, type FetchResponse, type KeySource } from './provider.js';
+export { parseTemplate, renderTemplate, type Template, type TemplateName, type TemplateValues } from './template.js';
 export { TOKEN_LIMIT } from './token.js';
-export { createTokenVerifier, type TokenVerifier, type TokenVerifierOptions } from './verifier.js';
+export { createTokenVerifier, type TokenRules, type TokenVerifier, type TokenVerifierOptions } from './verifier.js';

@@ -40,6 +40,8 @@ describe('parseToken()', () => {
     ['three dots', `${build({ alg: 'RS256' }, payload)}.x`, 'IDENTITY_TOKEN_MALFORMED'],
     ['padded base64', `${part({ alg: 'RS256' })}=.${part(payload)}.c2ln`, 'IDENTITY_TOKEN_MALFORMED'],
     ['standard base64', `${part({ alg: 'RS256' })}.ey+/.c2ln`, 'IDENTITY_TOKEN_MALFORMED'],
+    ['a padded signature', `${part({ alg: 'RS256' })}.${part(payload)}.c2lnbg==`, 'IDENTITY_TOKEN_MALFORMED'],
+    ['a signature with loose bits', `${part({ alg: 'RS256' })}.${part(payload)}.c2l`, 'IDENTITY_TOKEN_MALFORMED'],
     ['a payload that is no JSON', build({ alg: 'RS256' }, 'nonsense'), 'IDENTITY_TOKEN_MALFORMED'],
     ['a payload that is a list', build({ alg: 'RS256' }, [payload]), 'IDENTITY_TOKEN_MALFORMED'],
     [
@@ -67,13 +69,20 @@ describe('parseToken()', () => {
     expect(codeOf(() => parseToken(build({ alg: 'RS256' }, deep)))).toBe('IDENTITY_TOKEN_MALFORMED');
   });
 
-  test('refuses a megabyte of dots, and 16 KiB of them, at once', () => {
+  test('CVE-2025-66506: refuses a megabyte of dots, and 16 KiB of them, at once and without taking memory', () => {
     const megabyte = '.'.repeat(1024 * 1024);
     const most = '.'.repeat(TOKEN_LIMIT);
-    const start = performance.now();
-    expect(codeOf(() => parseToken(megabyte))).toBe('IDENTITY_TOKEN_TOO_LARGE');
-    expect(codeOf(() => parseToken(most))).toBe('IDENTITY_TOKEN_MALFORMED');
-    expect(performance.now() - start).toBeLessThan(10);
+    const rounds = 100;
+    const refuse = () => {
+      expect(codeOf(() => parseToken(megabyte))).toBe('IDENTITY_TOKEN_TOO_LARGE');
+      expect(codeOf(() => parseToken(most))).toBe('IDENTITY_TOKEN_MALFORMED');
+    };
+    refuse();
+    const [start, heap] = [performance.now(), process.memoryUsage().heapUsed];
+    for (let round = 0; round < rounds; round++) refuse();
+    expect((performance.now() - start) / rounds).toBeLessThan(10);
+    // Split, the megabyte alone would take 8 MiB and more a round.
+    expect(process.memoryUsage().heapUsed - heap).toBeLessThan(8 * 1024 * 1024 * rounds * 0.1);
   });
 
   test('returns or throws its own error for any text', () => {

@@ -8,12 +8,15 @@ import { IdentityError, quote } from './errors.js';
  */
 export const TOKEN_LIMIT = 16 * 1024;
 
+/** Longest issuer name, in characters. */
 const ISSUER_LIMIT = 2048;
 const MAX_DEPTH = 16;
 
 /** A token taken apart, nothing of it believed yet. */
 export interface UnverifiedToken {
-  readonly compact: string;
+  /** What is signed: header and payload as they came, with the dot between them. */
+  readonly signed: string;
+  readonly signature: Uint8Array;
   readonly algorithm: string;
   readonly keyId: string | undefined;
   readonly issuer: string;
@@ -26,12 +29,15 @@ export interface UnverifiedToken {
  */
 export function parseToken(token: string | undefined): UnverifiedToken {
   if (token === undefined || token === '') {
-    throw new IdentityError('IDENTITY_TOKEN_MISSING', 'Cannot verify identity token: there is none');
+    throw new IdentityError('IDENTITY_TOKEN_MISSING', 'Cannot verify identity token: there is none', {
+      shown: 'there is no identity token',
+    });
   }
   if (token.length > TOKEN_LIMIT) {
     throw new IdentityError(
       'IDENTITY_TOKEN_TOO_LARGE',
       `Cannot verify identity token: it has ${token.length} characters, the limit is ${TOKEN_LIMIT}`,
+      { shown: `the token has ${token.length} characters, the limit is ${TOKEN_LIMIT}` },
     );
   }
   // indexOf, not split: a token is looked at in place until it has the right shape.
@@ -55,15 +61,31 @@ export function parseToken(token: string | undefined): UnverifiedToken {
   if (typeof issuer !== 'string' || issuer === '' || issuer.length > ISSUER_LIMIT) {
     throw malformed(`claim iss is ${quote(issuer)}, expected a string of 1 to ${ISSUER_LIMIT} characters`);
   }
-  return { compact: token, algorithm, keyId: keyId === '' ? undefined : keyId, issuer, claims };
+  return {
+    signed: token.slice(0, second),
+    signature: parsePart('signature', token.slice(second + 1)),
+    algorithm,
+    keyId: keyId === '' ? undefined : keyId,
+    issuer,
+    claims,
+  };
+}
+
+function parsePart(part: string, text: string): Uint8Array {
+  try {
+    return parseBase64Url(text);
+  } catch (cause) {
+    throw malformed(`its ${part} is not base64url`, { cause });
+  }
 }
 
 function parseObject(part: string, text: string): Claims {
+  const bytes = parsePart(part, text);
   let value: JsonValue;
   try {
-    value = parseJson(parseBase64Url(text), { maxDepth: MAX_DEPTH, bigIntegers: true });
+    value = parseJson(bytes, { maxDepth: MAX_DEPTH, bigIntegers: true });
   } catch (cause) {
-    throw malformed(`its ${part} is not base64url of JSON`, { cause });
+    throw malformed(`its ${part} is not JSON`, { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw malformed(`its ${part} is not a JSON object`);
@@ -72,5 +94,8 @@ function parseObject(part: string, text: string): Claims {
 }
 
 function malformed(state: string, options?: ErrorOptions): IdentityError {
-  return new IdentityError('IDENTITY_TOKEN_MALFORMED', `Cannot parse identity token: ${state}`, options);
+  return new IdentityError('IDENTITY_TOKEN_MALFORMED', `Cannot parse identity token: ${state}`, {
+    ...options,
+    shown: `the token is malformed: ${state}`,
+  });
 }
