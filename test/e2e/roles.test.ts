@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBundle, parseTrustedRoot, sign } from '../../apps/npm/src/sign.js';
 import { verify } from '../../apps/npm/src/verify.js';
 import { freePort, startWorld, type World } from '../world/index.js';
-import { ensureBuilt } from '../world/process.js';
+import { chancery, ensureBuilt } from '../world/process.js';
 
 const apps = join(import.meta.dirname, '..', '..', 'dist', 'apps');
 
@@ -66,6 +66,8 @@ describe('services on their own', () => {
     await start('log', { DATA: join(folder, 'log'), KEY_FILE: key('log.pem'), ORIGIN: '127.0.0.1', CREATE: 'true' });
     await start('tsa', { KEY_FILE: key('tsa.pem'), CHAIN_FILE: key('tsa-chain.pem') });
     await start('ca', {
+      DATA: join(folder, 'ca'),
+      CREATE: 'true',
       KEY_FILE: key('ca.pem'),
       CHAIN_FILE: key('ca-chain.pem'),
       CT_URL: urls.ct,
@@ -110,6 +112,22 @@ describe('services on their own', () => {
     expect(report.ok).toBe(true);
     const head = (await (await fetch(`${urls.ct}/ct/v1/get-sth`)).json()) as { tree_size: number };
     expect(head.tree_size).toBe(1);
+    // The CA has it on record, and says so while it runs.
+    const listed = await chancery(['ca', 'issued', '--file', join(folder, 'ca', 'ca.db'), '--json'], { cwd: folder });
+    expect(JSON.parse(listed.out)).toMatchObject({
+      certificates: [{ identity: 'alice@example.com', issuer: world.issuer, scts: [{ leafIndex: '0' }] }],
+    });
+  });
+
+  it('refuse a missing issuing record unless told to make one', async () => {
+    const settings = {
+      DATA: join(folder, 'no-record'),
+      KEY_FILE: join(world.folder, 'keys', 'ca.pem'),
+      CHAIN_FILE: join(world.folder, 'keys', 'ca-chain.pem'),
+      CT_URL: urls.ct,
+      CT_KEY_FILE: join(folder, 'ct.pub'),
+    };
+    await expect(start('ca', settings)).rejects.toThrow(/ISSUED_MISSING/);
   });
 
   it('refuse a missing log unless told to make one', async () => {

@@ -32,6 +32,7 @@ interface Change {
   notAfter?: Date;
   curve?: string;
   signWithOther?: boolean;
+  subject?: string;
 }
 
 const ca = (pathLength: number | undefined) => new peculiar.BasicConstraintsExtension(true, pathLength, true);
@@ -63,7 +64,7 @@ async function chainWith(change: Change): Promise<{ keyPem: string; chainPem: st
     ...common,
     ...(change.notAfter && { notAfter: change.notAfter }),
     serialNumber: '02',
-    subject: 'CN=issuing',
+    subject: change.subject ?? 'CN=issuing',
     issuer: 'CN=root',
     publicKey: keys.publicKey,
     signingKey: (change.signWithOther ? otherKeys : rootKeys).privateKey,
@@ -212,6 +213,7 @@ describe('loadAuthority()', () => {
     ],
     ['an issuing CA that is over', /no valid path/, () => ({ notAfter: new Date('2026-03-04T12:00:00Z') })],
     ['a root that did not sign', /no valid path/, () => ({ signWithOther: true })],
+    ['an issuing CA without name', /has no subject/, () => ({ subject: '' })],
   ])('refuses %s', async (_name, message, change) => {
     await expect(load(await chainWith(change()))).rejects.toThrow(message);
   });

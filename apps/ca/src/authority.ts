@@ -67,6 +67,8 @@ export async function loadAuthority(
   if (chain.length > 1 && extendedKeyUsage(issuer)?.oids.includes(oid.codeSigning) !== true) {
     throw refuse('certificate must have extended key usage code signing set to sign code signing certificates');
   }
+  // RFC 5280 §4.1.2.4: who issued must have a name, and every leaf has a copy of this one.
+  if (parseName(issuer.subject).text === '') throw refuse('the issuing certificate has no subject');
   // The leaf's authority key identifier is a copy of it, and clients walk the chain by it.
   if (subjectKeyId(issuer) === undefined) throw refuse('the issuing certificate has no subject key identifier');
   if (!equalBytes(issuer.spki, signer.publicKey.spki)) throw refuse('certificate and key: public keys are not equal');

@@ -14,6 +14,7 @@ import {
   type SignatureScheme,
 } from '#libs/crypto';
 import { EncodingError, encodeUtf8, parsePem, parseUtf8 } from '#libs/encoding';
+import type { Principal } from '#libs/identity';
 import { csrScheme, parseCsr, schemeOfAlgorithm } from '#libs/x509';
 import { CaError } from './errors.js';
 
@@ -47,28 +48,36 @@ export const defaultClientAlgorithms: readonly string[] = [
 /**
  * The key that the client has proven to hold. Strength comes before the signature, so that a weak key is called weak; which
  * algorithms are permitted comes last (Fulcio: pkg/server/grpc_server.go).
- * `challenge`: what a bare signature is made over; a certificate request signs itself instead.
+ * `principal.challenge`: what a bare signature is made over; a certificate request signs itself instead.
  * @throws CaError, CryptoError, X509Error
  */
 export async function proveKey(
   proof: KeyProof,
-  challenge: string,
+  principal: Pick<Principal, 'challenge' | 'san'>,
   parts: { readonly permitted: readonly SignatureAlgorithm[]; readonly crypto: CryptoPort },
 ): Promise<PublicKey> {
   if (proof.kind === 'missing') {
     throw new CaError(
       'CA_KEY_MISSING',
       'Cannot certify key: the request has neither a public key nor a certificate request',
+      { shown: 'the request has neither a public key nor a certificate request' },
     );
   }
   const { key, scheme, message, signature } =
-    proof.kind === 'request' ? readRequest(proof.csr) : readKey(proof.publicKey, proof.signature, challenge);
+    proof.kind === 'request' ? readRequest(proof.csr) : readKey(proof.publicKey, proof.signature, principal.challenge);
   if (!(await parts.crypto.verify(key, scheme, message, signature))) {
-    throw new CaError('CA_PROOF', `Cannot certify key: the ${proof.kind} is not signed by the key itself`);
+    throw new CaError('CA_PROOF', `Cannot certify key: the ${proof.kind} is not signed by the key itself`, {
+      shown:
+        proof.kind === 'request'
+          ? 'the certificate request is not signed by its own key'
+          : describeProof(principal, key),
+    });
   }
   if (!parts.permitted.some((algorithm) => matchesKey(algorithm, key) && isSameScheme(algorithm.scheme, scheme))) {
-    const shown = `${goKeyTypes[key.kind]}, ${'hash' in scheme ? goHashes[scheme.hash] : 'no hash'}`;
-    throw new CaError('CA_ALGORITHM_NOT_PERMITTED', `Cannot certify key: ${shown} is not permitted`, { shown });
+    const found = `${goKeyTypes[key.kind]}, ${'hash' in scheme ? goHashes[scheme.hash] : 'no hash'}`;
+    throw new CaError('CA_ALGORITHM_NOT_PERMITTED', `Cannot certify key: ${found} is not permitted`, {
+      shown: `${found}; permitted: ${parts.permitted.map(({ flag }) => flag).join(', ')}`,
+    });
   }
   return key;
 }
@@ -80,6 +89,14 @@ export function clientAlgorithms(flags: readonly string[]): SignatureAlgorithm[]
     if (row === undefined) throw new Error(`Cannot permit client algorithm ${flag}: it is not in the registry`);
     return row;
   });
+}
+
+/** What a bare signature must be: over which claim, never its value, and by which algorithm. */
+function describeProof({ challenge, san }: Pick<Principal, 'challenge' | 'san'>, key: PublicKey): string {
+  // Every kind of issuer has the e-mail address signed that it certifies, or else `sub`.
+  const claim = san.kind === 'email' && san.value === challenge ? 'email' : 'sub';
+  const { flag } = algorithmForKey(key);
+  return `proof of possession must be a signature by this key (${flag}) over the value of the token's claim ${claim}`;
 }
 
 interface SignedByKey {
@@ -113,7 +130,8 @@ function readRequest(bytes: Uint8Array): SignedByKey {
   const csr = parseCsr(requestDer(bytes));
   checkKeyStrength(csr.publicKey);
   if (schemeOfAlgorithm(csr.signatureAlgorithm) === undefined) {
-    const shown = goSignatureAlgorithms[csr.signatureAlgorithm] ?? '0';
+    const found = goSignatureAlgorithms[csr.signatureAlgorithm] ?? '0';
+    const shown = `${found}; requests may be signed by ECDSA or RSA PKCS#1 v1.5 with SHA-256, SHA-384 or SHA-512, or by Ed25519`;
     throw new CaError('CA_CSR_ALGORITHM', `Cannot read certificate request: algorithm is ${csr.signatureAlgorithm}`, {
       shown,
     });
@@ -128,9 +146,13 @@ function requestDer(bytes: Uint8Array): Uint8Array {
     if (isRequest && more.length === 0) return block.der;
   } catch (cause) {
     if (!(cause instanceof EncodingError)) throw cause;
-    throw new CaError('CA_CSR_MALFORMED', 'Cannot read certificate request: it is not PEM', { cause });
+    throw new CaError('CA_CSR_MALFORMED', 'Cannot read certificate request: it is not PEM', {
+      cause,
+      shown: 'it is not PEM',
+    });
   }
-  throw new CaError('CA_CSR_MALFORMED', 'Cannot read certificate request: expected one PEM block CERTIFICATE REQUEST');
+  const shown = 'expected one PEM block CERTIFICATE REQUEST';
+  throw new CaError('CA_CSR_MALFORMED', `Cannot read certificate request: ${shown}`, { shown });
 }
 
 /** A dash, perhaps after whitespace: DER begins with 0x30. */

@@ -14,8 +14,8 @@ export interface AddChainResponse {
 
 /** Where precertificates go. */
 export interface CtLog {
-  /** `chain`: DER, the precertificate first, the root last. Nothing in the answer is believed yet. */
-  addPreChain(chain: readonly Uint8Array[]): Promise<AddChainResponse>;
+  /** `chain`: DER, the precertificate first, the root last. `signal`: nobody waits any more. Nothing in the answer is believed yet. */
+  addPreChain(chain: readonly Uint8Array[], signal?: AbortSignal): Promise<AddChainResponse>;
 }
 
 export interface HttpCtLogOptions {
@@ -45,9 +45,10 @@ const PASSING = new Set([408, 429, 503]);
 export function httpCtLog(options: HttpCtLogOptions): CtLog {
   const url = `${options.url}/ct/v1/add-pre-chain`;
   return {
-    async addPreChain(chain) {
+    async addPreChain(chain, stop) {
       const body = JSON.stringify({ chain: chain.map(encodeBase64) });
-      const signal = AbortSignal.timeout(options.deadlineMs ?? DEADLINE_MS);
+      const deadline = AbortSignal.timeout(options.deadlineMs ?? DEADLINE_MS);
+      const signal = stop === undefined ? deadline : AbortSignal.any([deadline, stop]);
       let last: unknown;
       for (let attempt = 0; attempt < ATTEMPTS && !signal.aborted; attempt++) {
         let askedPauseMs: number | undefined;
@@ -71,7 +72,7 @@ export function httpCtLog(options: HttpCtLogOptions): CtLog {
         const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
         await options.sleep(Math.max(pauseMs, askedPauseMs ?? 0), signal);
       }
-      const state = signal.aborted ? 'no answer before the deadline' : 'it refused or could not be reached';
+      const state = deadline.aborted ? 'no answer before the deadline' : 'it refused or could not be reached';
       throw new CaError('CA_LOG', `Cannot submit precertificate to ${options.url}: ${state}`, { cause: last });
     },
   };

@@ -12,6 +12,7 @@ export type CaErrorCode =
   | 'CA_CSR_ALGORITHM'
   | 'CA_ALGORITHM_NOT_PERMITTED'
   | 'CA_IDENTITY_NOT_EMBEDDABLE'
+  | 'CA_RATE'
   | 'CA_LOG'
   | 'CA_BACKEND';
 
@@ -22,29 +23,50 @@ export type CaErrorCode =
 export class CaError extends Error {
   override readonly name = 'CaError';
   readonly shown: string | undefined;
+  /** When to come back, whole seconds. */
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(
     readonly code: CaErrorCode,
     message: string,
-    options: ErrorOptions & { shown?: string } = {},
+    options: ErrorOptions & { shown?: string; retryAfterSeconds?: number } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : {});
     this.shown = options.shown;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }
 
 interface Row {
   readonly code: GrpcCode;
-  /** Exactly what Fulcio says (pkg/server/error.go): clients show it to people, and some tests compare it. */
+  /** Exactly what Fulcio says (pkg/server/error.go): clients show it to people, and some tests compare it. What we add comes after it. */
   readonly message: string;
+  /** What is added where the error itself has nothing to show. */
+  readonly hint?: string;
 }
 
 // Codes of google.rpc: 3 is INVALID_ARGUMENT and becomes 400, 13 is INTERNAL and becomes 500. Fulcio has no 401 or 403.
 const token: Row = { code: 3, message: 'There was an error processing the identity token' };
-const keyUnreadable: Row = { code: 3, message: 'The public key supplied in the request could not be parsed' };
-const keyInsecure: Row = { code: 3, message: 'The public key supplied in the request is insecure' };
-const proofWrong: Row = { code: 3, message: 'The signature supplied in the request could not be verified' };
-const csrUnreadable: Row = { code: 3, message: 'The certificate signing request could not be parsed' };
+const keyUnreadable: Row = {
+  code: 3,
+  message: 'The public key supplied in the request could not be parsed',
+  hint: 'expected one SubjectPublicKeyInfo in PEM (PUBLIC KEY) or DER, or one PKCS#1 key in PEM (RSA PUBLIC KEY)',
+};
+const keyInsecure: Row = {
+  code: 3,
+  message: 'The public key supplied in the request is insecure',
+  hint: 'expected ECDSA on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits with exponent 65537, or Ed25519',
+};
+const proofWrong: Row = {
+  code: 3,
+  message: 'The signature supplied in the request could not be verified',
+  hint: 'it is not a signature that the key can have made',
+};
+const csrUnreadable: Row = {
+  code: 3,
+  message: 'The certificate signing request could not be parsed',
+  hint: 'expected PKCS#10 in PEM',
+};
 const logFailed: Row = { code: 13, message: 'Error entering certificate in CTL' };
 const backendFailed: Row = { code: 13, message: 'error communicating with CA backend' };
 
@@ -56,6 +78,8 @@ const rows = {
   IDENTITY_ISSUER_UNKNOWN: token,
   IDENTITY_DISCOVERY: token,
   IDENTITY_JWKS: token,
+  // Not the token's fault, and gone in seconds: a client that retries should.
+  IDENTITY_BUSY: { code: 14, message: 'The identity token cannot be verified at the moment' },
   IDENTITY_ALGORITHM: token,
   IDENTITY_KEY_UNKNOWN: token,
   IDENTITY_SIGNATURE: token,
@@ -100,20 +124,54 @@ const rows = {
   CA_CSR_ALGORITHM: { code: 3, message: 'unrecognized signature algorithm' },
   CA_ALGORITHM_NOT_PERMITTED: { code: 3, message: 'signing algorithm not permitted' },
   CA_IDENTITY_NOT_EMBEDDABLE: { code: 3, message: 'the identity cannot be embedded in a certificate' },
+  // Fulcio itself has no limits: its public instance stands behind a proxy that answers 429.
+  CA_RATE: { code: 8, message: 'rate limit exceeded' },
   CA_LOG: logFailed,
   CA_BACKEND: backendFailed,
 } as const satisfies Record<CaErrorCode | IdentityErrorCode | CryptoErrorCode | X509ErrorCode, Row>;
 
+/** Who asked for the certificate that was refused, as far as that was known by then. */
+export interface Requester {
+  /** The issuer of the verified token. */
+  readonly issuer?: string | undefined;
+  /** Whom a token that was not accepted says it is from. */
+  readonly claimedIssuer?: string | undefined;
+  /** The name that the certificate would have had. */
+  readonly identity?: string | undefined;
+}
+
+/** Beside the error, not in it: it is thrown by libs that know nothing of it, and must stay what it is. */
+const requesters = new WeakMap<Error, Requester>();
+
+/** Notes for our log who met an error, and returns the error. */
+export function metBy(error: unknown, requester: Requester): unknown {
+  if (error instanceof Error) requesters.set(error, requester);
+  return error;
+}
+
+/** The code under which an error is answered; undefined for a fault of ours. */
+export function answeredCode(error: unknown): keyof typeof rows | undefined {
+  const isKnown =
+    error instanceof CaError ||
+    error instanceof IdentityError ||
+    error instanceof CryptoError ||
+    error instanceof X509Error;
+  return isKnown ? error.code : undefined;
+}
+
 function answerCaError(error: unknown): Answer | undefined {
-  if (error instanceof CaError) {
-    const { code, message } = rows[error.code];
-    return grpcAnswer(code, error.shown === undefined ? message : `${message}: ${error.shown}`);
-  }
-  if (error instanceof IdentityError || error instanceof CryptoError || error instanceof X509Error) {
-    const { code, message } = rows[error.code];
-    return grpcAnswer(code, message);
-  }
-  return undefined;
+  const errorCode = answeredCode(error);
+  if (errorCode === undefined) return undefined;
+  const { code, message, hint }: Row = rows[errorCode];
+  // Libs' own messages are for our log; the two classes that have words for strangers say so.
+  const shown = error instanceof CaError || error instanceof IdentityError ? error.shown : undefined;
+  const more = shown || hint;
+  const clientMessage = more ? `${message}: ${more}` : message;
+  const retryAfter = error instanceof CaError ? error.retryAfterSeconds : undefined;
+  return grpcAnswer(code, clientMessage, {
+    ...(retryAfter !== undefined && { headers: { 'retry-after': String(retryAfter) } }),
+    log: { code: errorCode, clientMessage, ...(error instanceof Error && requesters.get(error)) },
+  });
 }
 
 const methods: Readonly<Record<string, readonly string[]>> = {

@@ -1,4 +1,5 @@
-import { Body, Controller, Get, Header, Headers, HttpCode, Inject, Post } from '@nestjs/common';
+import { Body, Controller, Get, Header, Headers, HttpCode, Inject, Post, Req } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
 import { IssueCertificate } from './issue.js';
 import { encodeLegacyResponse, encodeRootCertificates, parseLegacyRequest } from './wire.js';
 
@@ -15,8 +16,9 @@ export class LegacyController {
   async issue(
     @Body() body: Uint8Array | undefined,
     @Headers('authorization') authorization: string | undefined,
+    @Req() { id: requestId }: FastifyRequest,
   ): Promise<string> {
-    return encodeLegacyResponse(await this.flow.issue(parseLegacyRequest(body, authorization)));
+    return encodeLegacyResponse(await this.flow.issue(parseLegacyRequest(body, authorization), requestId));
   }
 
   @Get('rootCert')

@@ -9,14 +9,19 @@ import {
 } from './wire.js';
 
 const pemChain = 'application/pem-certificate-chain';
-const refused: Readonly<Record<400 | 500, ApiResponse>> = {
+const refused: Readonly<Record<400 | 429 | 500, ApiResponse>> = {
   400: {
     description:
       'The request cannot be read or is too large, or its token, key or proof of possession is not accepted. There is no 401 or 403 here.',
     schema: grpcErrorSchema,
   },
+  429: {
+    description: 'The identity, or its issuer, has had as many certificates as this CA permits in a time.',
+    schema: grpcErrorSchema,
+    headers: { 'Retry-After': 'Seconds to wait before asking again.' },
+  },
   500: {
-    description: 'The certificate could not be logged or signed. A new request gets a new serial.',
+    description: 'The certificate could not be logged, signed or recorded. A new request gets a new serial.',
     schema: grpcErrorSchema,
   },
 };

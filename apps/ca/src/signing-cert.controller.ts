@@ -1,4 +1,5 @@
-import { Body, Controller, Header, Headers, HttpCode, Inject, Post } from '@nestjs/common';
+import { Body, Controller, Header, Headers, HttpCode, Inject, Post, Req } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
 import { IssueCertificate } from './issue.js';
 import { encodeSigningResponse, parseSigningRequest } from './wire.js';
 
@@ -13,7 +14,8 @@ export class SigningCertController {
   async issue(
     @Body() body: Uint8Array | undefined,
     @Headers('authorization') authorization: string | undefined,
+    @Req() { id: requestId }: FastifyRequest,
   ): Promise<string> {
-    return encodeSigningResponse(await this.flow.issue(parseSigningRequest(body, authorization)));
+    return encodeSigningResponse(await this.flow.issue(parseSigningRequest(body, authorization), requestId));
   }
 }

@@ -13,7 +13,7 @@ import {
   parseBase64,
 } from '#libs/encoding';
 import { createTokenVerifier, type IssuerConfig, issuerKinds } from '#libs/identity';
-import { bootHttp, createLog } from '#libs/nest';
+import { bootHttp, createLog, Metrics } from '#libs/nest';
 import { generateSigner, opensslCrypto, sha256 } from '#libs/openssl';
 import {
   basicConstraints,
@@ -40,8 +40,12 @@ import { CaModule } from './app.module.js';
 import { type CertificateAuthority, createAuthority, loadAuthority } from './authority.js';
 import { clientAlgorithms, defaultClientAlgorithms } from './client-key.js';
 import type { AddChainResponse, CtLog } from './ct-client.js';
+import { CtLogs } from './ct-logs.js';
 import { caShape } from './errors.js';
 import { IssueCertificate } from './issue.js';
+import { addCaMetrics } from './metrics.js';
+import { IssuanceRates, parseRate } from './rate-limit.js';
+import { IssuedError, type IssuedCertificateRecord } from './issued-store.js';
 
 const start = new Date('2026-03-04T05:06:07.250Z');
 const seconds = Math.floor(start.getTime() / 1000);
@@ -73,6 +77,7 @@ const kinds: typeof issuerKinds = {
   name: {
     challengeClaim: 'sub',
     fields: [],
+    claims: () => ({ required: [], optional: [] }),
     principal: ({ issuer, subject }) => ({
       issuer,
       subject,
@@ -169,6 +174,8 @@ let authority: CertificateAuthority;
 let ct: FakeCt;
 let now: Date;
 const logged: string[] = [];
+let recorded: IssuedCertificateRecord[] = [];
+let recordFailure: Error | undefined;
 const closing: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
@@ -177,25 +184,49 @@ beforeAll(async () => {
     start,
     opensslCrypto,
   );
+  base = await serve();
+});
+
+const log = createLog({ format: 'json', now: () => now, write: (line) => logged.push(line) });
+const record = {
+  append: async (certificate: IssuedCertificateRecord): Promise<void> => {
+    if (recordFailure !== undefined) throw recordFailure;
+    recorded.push(certificate);
+  },
+};
+
+/** Boots a CA; where it listens. */
+async function serve(rates = new IssuanceRates({})): Promise<string> {
+  const ctLogs = new CtLogs({
+    logs: [{ name: 'ct', log: { addPreChain: (chain) => ct.addPreChain(chain) }, key: ctSigner.publicKey }],
+    crypto: opensslCrypto,
+    now: () => now,
+    sleep: () => Promise.reject(new Error('one log is not timed')),
+    report: log,
+  });
   const flow = new IssueCertificate({
+    issued: record,
+    rates,
     authority,
     tokens: createTokenVerifier({ issuers, kinds, fetch: fetchOidc, now: () => now }),
-    ctLog: { addPreChain: (chain) => ct.addPreChain(chain) },
-    ctLogKey: ctSigner.publicKey,
+    ctLogs,
     permitted: clientAlgorithms(defaultClientAlgorithms),
     crypto: opensslCrypto,
     now: () => now,
   });
+  const metrics = new Metrics();
+  addCaMetrics(metrics, { flow, ctLogs, rates });
   const app = await bootHttp(CaModule.register(flow), {
     host: '127.0.0.1',
     port: 0,
     shapes: [caShape],
     bodyLimit: 1 << 22,
-    log: createLog({ format: 'json', now: () => now, write: (line) => logged.push(line) }),
+    log,
+    metrics,
   });
   closing.push(() => app.close());
-  base = await app.getUrl();
-});
+  return app.getUrl();
+}
 afterAll(async () => {
   for (const close of closing) await close();
 });
@@ -203,6 +234,8 @@ beforeEach(() => {
   ct = new FakeCt();
   now = start;
   logged.length = 0;
+  recorded = [];
+  recordFailure = undefined;
 });
 
 interface Key {
@@ -236,8 +269,8 @@ const keyRequest = (key: Key, proof: string, algorithm: unknown = 'ECDSA') => ({
   publicKeyRequest: { publicKey: { algorithm, content: pemOf(key) }, proofOfPossession: proof },
 });
 
-async function post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(`${base}${path}`, {
+async function post(path: string, body: unknown, headers: Record<string, string> = {}, at = base): Promise<Response> {
+  return fetch(`${at}${path}`, {
     method: 'POST',
     body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
     headers,
@@ -267,7 +300,15 @@ async function refusal(response: Response): Promise<{ status: number; code: numb
   expect(body).toEqual({ code: body.code, message: body.message, details: [] });
   return { status: response.status, code: body.code, message: body.message };
 }
-const invalid = (message: string) => ({ status: 400, code: 3, message });
+/** Upstream's text, and then what is wrong: clients know the beginning. */
+const invalid = (message: string, more?: string) => ({
+  status: 400,
+  code: 3,
+  message:
+    more === undefined
+      ? expect.stringMatching(new RegExp(`^${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(: |; ).+`))
+      : `${message}: ${more}`,
+});
 const badToken = invalid('There was an error processing the identity token');
 const badKey = invalid('The public key supplied in the request could not be parsed');
 const weakKey = invalid('The public key supplied in the request is insecure');
@@ -644,9 +685,10 @@ describe('POST /api/v2/signingCert refuses, and issues nothing:', () => {
 
   test('an algorithm that is not permitted, after the proof was checked', async () => {
     const wrong = await refused(withCsr(csrPem(await csr(ecdsa('P-256', 'SHA-384')))));
-    expect(wrong).toEqual(invalid('signing algorithm not permitted: *ecdsa.PublicKey, SHA-384'));
+    const permitted = `permitted: ${defaultClientAlgorithms.join(', ')}`;
+    expect(wrong).toEqual(invalid('signing algorithm not permitted', `*ecdsa.PublicKey, SHA-384; ${permitted}`));
     const large = await refused(withCsr(csrPem(await csr(rsaAlgorithm('SHA-512')))));
-    expect(large).toEqual(invalid('signing algorithm not permitted: *rsa.PublicKey, SHA-512'));
+    expect(large).toEqual(invalid('signing algorithm not permitted', `*rsa.PublicKey, SHA-512; ${permitted}`));
   });
 
   test('a certificate request by RSASSA-PSS or with SHA-1', async () => {
@@ -717,13 +759,230 @@ describe('POST /api/v2/signingCert refuses, and issues nothing:', () => {
       credentials: { oidcIdentityToken: token({ iss: 'https://user.example', sub: 'änn@example.com' }) },
       ...keyRequest(p256, proofBy(p256, 'sha256', 'änn@example.com')),
     });
-    expect(await refused(body)).toEqual(invalid('the identity cannot be embedded in a certificate'));
+    expect(await refused(body)).toEqual(
+      invalid('the identity cannot be embedded in a certificate', 'the name is not printable ASCII'),
+    );
   });
 
   test('the weak key before the bad signature, and the bad token before both', async () => {
     const both = keyRequest(rsa1024, 'AAAA');
     expect(await refused(v2(both))).toEqual(weakKey);
     expect(await refused(v2({ ...both, credentials: { oidcIdentityToken: 'x' } }))).toEqual(badToken);
+  });
+});
+
+describe('a refusal explains itself', () => {
+  interface Line {
+    message: string;
+    requestId?: string;
+    [field: string]: unknown;
+  }
+  const refusedLine = (): Line => {
+    const lines = logged.map((line) => JSON.parse(line) as Line).filter(({ requestId }) => requestId !== undefined);
+    expect(lines).toHaveLength(1);
+    return lines[0] as Line; // the length says so
+  };
+  const withClaims = (claims: Record<string, unknown>) => v2({ credentials: { oidcIdentityToken: token(claims) } });
+
+  test.each<[string, () => unknown, string]>([
+    ['the audience', () => withClaims({ aud: 'foo' }), 'audience is "foo", this CA expects "sigstore"'],
+    ['a missing claim', () => withClaims({ iss: GITHUB, ...github, sha: undefined }), 'claim sha is missing'],
+    ['no token', () => v2({ credentials: undefined }), 'token'],
+  ])('%s: what was found and what was expected', async (_name, body, more) => {
+    const { message } = await refusal(await post('/api/v2/signingCert', body()));
+    expect(message).toMatch(/^There was an error processing the identity token: /);
+    expect(message).toContain(more);
+  });
+
+  test.each<[string, () => Record<string, unknown>, string]>([
+    [
+      'the proof of an e-mail address',
+      () => keyRequest(p256, proofBy(otherP256, 'sha256')),
+      "proof of possession must be a signature by this key (ecdsa-sha2-256-nistp256) over the value of the token's claim email",
+    ],
+    [
+      'the proof of a workflow',
+      () => ({ ...keyRequest(p384, proofBy(p384, 'sha384')), credentials: { oidcIdentityToken: token(github) } }),
+      "proof of possession must be a signature by this key (ecdsa-sha2-384-nistp384) over the value of the token's claim sub",
+    ],
+  ])('%s: over which claim, not over which value', async (_name, change, more) => {
+    const { message } = await refusal(await post('/api/v2/signingCert', v2(change())));
+    expect(message).toBe(`The signature supplied in the request could not be verified: ${more}`);
+  });
+
+  test.each<[string, () => Record<string, unknown>, string]>([
+    [
+      'no key',
+      () => ({ publicKeyRequest: undefined }),
+      'the request has neither a public key nor a certificate request',
+    ],
+    ['a weak key', () => keyRequest(rsa1024, 'AAAA'), 'expected ECDSA on P-256, P-384 or P-521, RSA of 2048'],
+    [
+      'a garbage key',
+      () => ({ publicKeyRequest: { publicKey: { content: 'x' } } }),
+      'expected one SubjectPublicKeyInfo',
+    ],
+    ['a garbage request', () => withCsr('AAAA'), 'it is not PEM'],
+  ])('%s', async (_name, change, more) => {
+    const { message } = await refusal(await post('/api/v2/signingCert', v2(change())));
+    expect(message).toContain(`: ${more}`);
+  });
+
+  test('the request id of the answer is that of the log line, which says more and never the token', async () => {
+    const sent = token({ aud: 'foo' });
+    const response = await post('/api/v2/signingCert', v2({ credentials: { oidcIdentityToken: sent } }));
+    const requestId = response.headers.get('x-request-id');
+    const { message } = await refusal(response);
+    expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(refusedLine()).toMatchObject({
+      severity: 'warn',
+      message: 'request refused',
+      requestId,
+      status: 400,
+      code: 'IDENTITY_AUDIENCE',
+      clientMessage: message,
+      claimedIssuer: GOOGLE,
+    });
+    for (const piece of sent.split('.')) {
+      expect(logged.join()).not.toContain(piece);
+      expect(message).not.toContain(piece);
+    }
+  });
+
+  test('the log line names whom a verified token was of', async () => {
+    const body = v2(keyRequest(p256, proofBy(otherP256, 'sha256')));
+    const response = await post('/api/v2/signingCert', body, { 'x-request-id': 'my-request-1' });
+    expect(response.headers.get('x-request-id')).toBe('my-request-1');
+    const line = refusedLine();
+    expect(line).toMatchObject({
+      requestId: 'my-request-1',
+      code: 'CA_PROOF',
+      issuer: GOOGLE,
+      identity: 'ann@example.com',
+    });
+    expect(line).not.toHaveProperty('claimedIssuer');
+    expect(logged.join()).not.toContain(token().split('.')[1]);
+  });
+
+  test('a fault of ours names the request and who met it, in our log alone', async () => {
+    ct.fail = new Error('secret detail');
+    const response = await post('/api/v2/signingCert', v2());
+    const requestId = response.headers.get('x-request-id');
+    expect(await refusal(response)).toEqual(badLog);
+    const lines = logged.map((line) => JSON.parse(line) as Line);
+    expect(lines.find(({ message }) => message === 'request failed')).toMatchObject({
+      requestId,
+      code: 'CA_LOG',
+      clientMessage: 'Error entering certificate in CTL',
+      identity: 'ann@example.com',
+      error: expect.stringContaining('secret detail'),
+    });
+  });
+
+  test('an issuer that is made up cannot break the log line', async () => {
+    await post('/api/v2/signingCert', withClaims({ iss: `https://evil.example/\n\u202e${'x'.repeat(300)}` }));
+    const { claimedIssuer } = refusedLine();
+    expect(claimedIssuer).toMatch(/^https:\/\/evil\.example\/\?\?x{100,180}$/);
+  });
+
+  test('CVE-2025-66506 (GHSA-f83f): a megabyte of dots is refused at once', async () => {
+    const started = performance.now();
+    for (const headers of [{}, { authorization: `Bearer ${'.'.repeat(30_000)}` }]) {
+      const body = headers.authorization ? '{}' : v2({ credentials: { oidcIdentityToken: '.'.repeat(1 << 20) } });
+      expect((await post('/api/v2/signingCert', body, headers)).status).toBe(400);
+    }
+    expect(performance.now() - started).toBeLessThan(500);
+  });
+});
+
+describe('the issuing record', () => {
+  test('has every certificate before it leaves', async () => {
+    const response = await post('/api/v2/signingCert', v2(), { 'x-request-id': 'req-7' });
+    const leaf = await leafOf(response);
+    const [sct] = embeddedScts(leaf);
+    expect(recorded).toEqual([
+      {
+        serial: Buffer.from(leaf.serialBytes).toString('hex').padStart(40, '0'),
+        notBeforeMs: leaf.notBefore.getTime(),
+        identity: 'ann@example.com',
+        sanKind: 'email',
+        issuer: GOOGLE,
+        subject: '1234',
+        requestId: 'req-7',
+        fingerprint: Buffer.from(sha256(leaf.der)).toString('hex'),
+        scts: [{ logId: Buffer.from(sct?.logId ?? []).toString('hex'), timestampMs: start.getTime(), leafIndex: 112n }],
+      },
+    ]);
+  });
+
+  test('has those of v1 too, and nothing of what was refused', async () => {
+    const body = {
+      publicKey: { content: encodeBase64(encodeUtf8(pemOf(p256))) },
+      signedEmailAddress: proofBy(p256, 'sha256'),
+    };
+    expect((await post('/api/v1/signingCert', body, { authorization: `Bearer ${token()}` })).status).toBe(201);
+    await post('/api/v2/signingCert', v2(keyRequest(p256, proofBy(otherP256, 'sha256'))));
+    expect(recorded).toHaveLength(1);
+  });
+
+  test('cannot be written: nothing is issued, and the answer does not say why', async () => {
+    recordFailure = new IssuedError('ISSUED_STORE', 'Cannot record certificate: SQLITE_FULL: disk is full');
+    expect(await refusal(await post('/api/v2/signingCert', v2()))).toEqual({
+      status: 500,
+      code: 13,
+      message: 'error communicating with CA backend',
+    });
+    // The precertificate is in the log: that is all that there is.
+    expect(ct.chains).toHaveLength(1);
+    expect(logged.join()).toContain('disk is full');
+  });
+});
+
+describe('rates', () => {
+  const tokenOf = (email: string) => ({
+    credentials: { oidcIdentityToken: token({ email }) },
+    ...keyRequest(p256, proofBy(p256, 'sha256', email)),
+  });
+
+  test('of an identity and of an issuer: 429 with code 8 and Retry-After in whole seconds', async () => {
+    const at = await serve(new IssuanceRates({ perIdentity: parseRate('2/1m'), perIssuer: parseRate('3/1m') }));
+    const ask = async (email: string) => post('/api/v2/signingCert', v2(tokenOf(email)), {}, at);
+    expect([(await ask('ann@example.com')).status, (await ask('ann@example.com')).status]).toEqual([200, 200]);
+    const third = await ask('ann@example.com');
+    expect(third.headers.get('retry-after')).toBe('30');
+    expect(await refusal(third)).toEqual({
+      status: 429,
+      code: 8,
+      message: 'rate limit exceeded: this CA permits 2/1m for each identity, try again in 30 s',
+    });
+    expect((await ask('bob@example.com')).status).toBe(200);
+    const fifth = await ask('eve@example.com');
+    expect([fifth.status, fifth.headers.get('retry-after')]).toEqual([429, '20']);
+    expect((await refusal(fifth)).message).toContain('3/1m for each issuer');
+    now = new Date(start.getTime() + 20_000);
+    expect((await ask('eve@example.com')).status).toBe(200);
+    // Nothing was signed or logged for what was refused.
+    expect(ct.chains).toHaveLength(4);
+    const metrics = await (await fetch(`${at}/metrics`)).text();
+    expect(metrics).toContain('chancery_ca_rate_limited_total{scope="identity"} 1');
+    expect(metrics).toContain('chancery_ca_rate_limited_total{scope="issuer"} 1');
+    expect(metrics).toContain('chancery_ca_refusals_total{code="CA_RATE"} 2');
+    expect(metrics).toContain('chancery_ca_certificates_total 4');
+    expect(metrics).toContain('chancery_ca_ct_log_working{log="ct"} 1');
+  });
+
+  test('are not used up by who has no token, or not the key', async () => {
+    const at = await serve(new IssuanceRates({ perIdentity: parseRate('1/1h') }));
+    const bad: Record<string, unknown>[] = [
+      { credentials: { oidcIdentityToken: token({ exp: seconds - 1 }) } },
+      { credentials: { oidcIdentityToken: `${token().slice(0, -4)}AAAA` } },
+      keyRequest(p256, proofBy(otherP256, 'sha256')),
+      keyRequest(rsa1024, 'AAAA'),
+      { publicKeyRequest: undefined },
+    ];
+    for (const change of bad) expect((await post('/api/v2/signingCert', v2(change), {}, at)).status).toBe(400);
+    expect((await post('/api/v2/signingCert', v2(), {}, at)).status).toBe(200);
+    expect((await post('/api/v2/signingCert', v2(), {}, at)).status).toBe(429);
   });
 });
 

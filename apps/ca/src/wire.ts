@@ -110,7 +110,10 @@ export function parseLegacyRequest(body: Uint8Array | undefined, authorization: 
   // No oneof here: the certificate request wins.
   const key = keyProof(certificateSigningRequest, proof);
   // In this API, and only in this one, a missing key is reported before the token is looked at.
-  if (key.kind === 'missing') throw new CaError('CA_KEY_MISSING', 'Cannot certify key: the request has none');
+  if (key.kind === 'missing') {
+    const shown = 'the request has neither a public key nor a certificate request';
+    throw new CaError('CA_KEY_MISSING', `Cannot certify key: ${shown}`, { shown });
+  }
   return { token: bearer(authorization), key };
 }
 
@@ -145,9 +148,9 @@ export function encodeConfiguration(issuers: readonly ResolvedIssuer[]): string 
       ...(issuer.wildcard ? { wildcardIssuerUrl: issuer.issuerUrl } : { issuerUrl: issuer.issuerUrl }),
       audience: issuer.clientId,
       challengeClaim: issuer.challengeClaim,
-      spiffeTrustDomain: '',
+      spiffeTrustDomain: issuer.spiffeTrustDomain ?? '',
       issuerType: issuer.type,
-      subjectDomain: '',
+      subjectDomain: issuer.subjectDomain ?? '',
       skipEmailVerification: issuer.skipEmailVerification ?? false,
     })),
   });

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { readConfig } from '#libs/nest';
+import { ctMinimum, privateHosts, rate } from '../../ca/src/config.js';
 
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
@@ -17,6 +18,16 @@ const schema = z.object({
   CHANCERY_ORGANIZATION: z.string().min(1).max(64).default('chancery'),
   /** Issuers of identity tokens, a file in Fulcio's format (JSON or YAML). */
   CHANCERY_OIDC_CONFIG: z.string().optional(),
+  /** Hosts, addresses and networks (`10.0.0.0/8`) that are not public and where issuers may be all the same, separated by commas. */
+  CHANCERY_OIDC_PRIVATE: privateHosts,
+  /** Most certificates for one identity, `<count>/<time>` like `60/1m`. Default: no limit. */
+  CHANCERY_CA_RATE_PER_IDENTITY: rate,
+  /** Most certificates for all identities of one issuer. Default: no limit. */
+  CHANCERY_CA_RATE_PER_ISSUER: rate,
+  /** CT logs beside our own, a file (JSON or YAML): a list of `{ url, keyFile }`, or `key` with the PEM itself. */
+  CHANCERY_CT_LOGS: z.string().optional(),
+  /** How many logs must have promised to show a certificate. It carries as many SCTs; sigstore-python reads certificates with one only. */
+  CHANCERY_CT_MIN: ctMinimum,
   /** Adds an OIDC issuer under /dev/oidc that gives a token to anyone who asks. Loopback only. */
   CHANCERY_DEV: flag.default(false),
   /** What a repeated log entry gets: the receipt of the first (201) or a conflict (409) as upstream. */

@@ -19,10 +19,13 @@ import { createTimestampAuthority } from '../../tsa/src/authority.js';
  *     keys/log-v1.pem         signs the checkpoints and entry timestamps of the log's other tree (Rekor v1)
  *     keys/tsa.pem            signs timestamps                keys/tsa-chain.pem  its chain, signing certificate first
  *     keys/tsa-root.pem       signed tsa-chain once; not needed to run
+ *     ca.db                   the issuing record: every certificate
  *     instance.json           who this instance is, with the fingerprint of each of these; written last
  */
 export interface Instance {
   readonly createdAt: Date;
+  /** The name of its issuing record; undefined if it was made before there were any. */
+  readonly issuingRecord: string | undefined;
   readonly origins: Origins;
   readonly keys: {
     readonly ca: string;
@@ -55,15 +58,24 @@ const pinned = {
 } as const;
 type PinnedFile = keyof typeof pinned;
 
+const manifestName = 'instance.json';
+
 interface Manifest {
   readonly version: 2;
   readonly createdAt: string;
   readonly origins: Origins;
   readonly fingerprints: Readonly<Record<PinnedFile, string>>;
+  /** Absent in an instance that was made before there were issuing records. */
+  readonly issuingRecord?: string;
 }
 
 export type InstanceErrorCode =
-  'INSTANCE_KEY_MISSING' | 'INSTANCE_KEY_FOREIGN' | 'INSTANCE_INCOMPLETE' | 'INSTANCE_UNREADABLE';
+  | 'INSTANCE_KEY_MISSING'
+  | 'INSTANCE_KEY_FOREIGN'
+  | 'INSTANCE_RECORD_MISSING'
+  | 'INSTANCE_RECORD_FOREIGN'
+  | 'INSTANCE_INCOMPLETE'
+  | 'INSTANCE_UNREADABLE';
 
 export class InstanceError extends Error {
   constructor(
@@ -81,13 +93,13 @@ export function isEmptyFolder(folder: string): boolean {
 }
 
 /**
- * Makes the keys of a new instance in an empty folder, saying so. The manifest is `finish`ed by the caller once the database exists too:
+ * Makes the keys of a new instance in an empty folder, saying so. The manifest is `finish`ed by the caller once the databases exist too:
  * a crash before that leaves a folder that is refused, not one that half works.
  */
 export async function createInstance(
   folder: string,
   options: { url: URL; organization: string; now: () => Date; log: Log },
-): Promise<{ instance: Instance; finish: () => Promise<void> }> {
+): Promise<{ instance: Instance; finish: (issuingRecord: string) => Promise<void> }> {
   const { log } = options;
   const keysFolder = join(folder, 'keys');
   await mkdir(keysFolder, { recursive: true, mode: 0o700 });
@@ -141,9 +153,19 @@ export async function createInstance(
     fingerprints,
   };
   return {
-    instance: { createdAt, origins: manifest.origins, keys: files },
-    finish: () => writeDurably(join(folder, 'instance.json'), `${JSON.stringify(manifest, undefined, 2)}\n`, 0o600),
+    instance: { createdAt, origins: manifest.origins, keys: files, issuingRecord: undefined },
+    finish: (issuingRecord) => writeManifest(folder, { ...manifest, issuingRecord }),
   };
+}
+
+/** Notes in the manifest that the instance has an issuing record from now on: without it, it does not start again. */
+export async function nameIssuingRecord(folder: string, issuingRecord: string): Promise<void> {
+  const manifest = parseManifest(await readFile(join(folder, manifestName), 'utf8'));
+  await writeManifest(folder, { ...manifest, issuingRecord });
+}
+
+function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  return writeDurably(join(folder, manifestName), `${JSON.stringify(manifest, undefined, 2)}\n`, 0o600);
 }
 
 /**
@@ -151,7 +173,7 @@ export async function createInstance(
  * @throws InstanceError
  */
 export async function loadInstance(folder: string): Promise<Instance> {
-  const manifestFile = join(folder, 'instance.json');
+  const manifestFile = join(folder, manifestName);
   if (!existsSync(manifestFile)) {
     throw new InstanceError(
       'INSTANCE_INCOMPLETE',
@@ -184,6 +206,7 @@ export async function loadInstance(folder: string): Promise<Instance> {
   return {
     createdAt: new Date(manifest.createdAt),
     origins: manifest.origins,
+    issuingRecord: manifest.issuingRecord,
     keys: {
       ca: await read('ca'),
       caChain: await read('caChain'),
@@ -240,7 +263,7 @@ function parseManifest(text: string): Manifest {
       'Cannot use the data folder: it was made before the log had its second tree; make a new instance in an empty folder',
     );
   }
-  const { version, createdAt, origins, fingerprints } = manifest;
+  const { version, createdAt, origins, fingerprints, issuingRecord } = manifest;
   const complete =
     version === 2 &&
     typeof createdAt === 'string' &&
@@ -253,9 +276,10 @@ function parseManifest(text: string): Manifest {
     /^[1-9]\d{0,18}$/.test(origins.logV1.treeId) &&
     fingerprints !== undefined &&
     // The file may hold null, whatever its type says.
-    Object.keys(pinned).every((role) => typeof fingerprints?.[role as PinnedFile] === 'string');
+    Object.keys(pinned).every((role) => typeof fingerprints?.[role as PinnedFile] === 'string') &&
+    (issuingRecord === undefined || (typeof issuingRecord === 'string' && /^[0-9a-f]{32}$/.test(issuingRecord)));
   if (!complete) throw unreadable();
-  return { version, createdAt, origins, fingerprints };
+  return { version, createdAt, origins, fingerprints, ...(issuingRecord !== undefined && { issuingRecord }) };
 }
 
 /** Rekor v1's trees are named by a positive 63-bit number; random, so that entry ids of two instances differ. */

@@ -1,19 +1,27 @@
 import { readFile } from 'node:fs/promises';
 import { type IssuerConfig, type IssuerKind, issuerKinds, parseFulcioConfig } from '#libs/identity';
 import { ConfigError } from '#libs/nest';
+import { type ConfiguredCtLog, readCtLogsFile } from '../../ca/src/ct-logs-file.js';
 import type { StackConfig } from './config.js';
 
 /** The development issuer gives tokens of both shapes: with an e-mail address, and like GitHub's. */
 export const devKind: IssuerKind = {
   challengeClaim: 'sub',
   fields: [],
-  principal: (token, issuer) => {
-    const shape = 'job_workflow_ref' in token.claims ? 'github-workflow' : 'email';
-    const kind = issuerKinds[shape];
-    if (kind === undefined) throw new Error(`There is no issuer kind ${shape}`);
-    return kind.principal(token, issuer);
+  claims: (issuer) => {
+    const shapes = (['email', 'github-workflow'] as const).map((shape) => kindOf(shape).claims(issuer));
+    const names = shapes.flatMap(({ required, optional }) => [...required, ...optional]);
+    return { required: [], optional: [...new Set(names)] };
   },
+  principal: (token, issuer) =>
+    kindOf('job_workflow_ref' in token.claims ? 'github-workflow' : 'email').principal(token, issuer),
 };
+
+function kindOf(shape: 'email' | 'github-workflow'): IssuerKind {
+  const kind = issuerKinds[shape];
+  if (kind === undefined) throw new Error(`There is no issuer kind ${shape}`);
+  return kind;
+}
 
 export function devIssuer(url: string): IssuerConfig {
   return { issuerUrl: url, clientId: 'sigstore', type: 'dev', wildcard: false };
@@ -32,6 +40,17 @@ export async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> 
   throw new ConfigError([
     'CHANCERY_OIDC_CONFIG: nobody could get a certificate; name a file with the issuers of identity tokens (--oidc-config), or try things out with --dev',
   ]);
+}
+
+/** The CT logs beside our own. @throws ConfigError */
+export async function readCtLogs(config: StackConfig): Promise<readonly ConfiguredCtLog[]> {
+  const file = config.CHANCERY_CT_LOGS;
+  const logs = file === undefined ? [] : await readCtLogsFile('CHANCERY_CT_LOGS', file);
+  const working = 1 + logs.filter(({ retired }) => !retired).length;
+  if (config.CHANCERY_CT_MIN > working) {
+    throw new ConfigError([`CHANCERY_CT_MIN: ${config.CHANCERY_CT_MIN} SCTs of ${working} CT logs cannot be had`]);
+  }
+  return logs;
 }
 
 /** Where the development issuer is, if there is one. */

@@ -1,6 +1,8 @@
 import { createLog, serveUntilSignal } from '#libs/nest';
 import { readStackConfig, type StackOptions } from './config.js';
 import type { RekorVersions } from '../../trust/src/documents.js';
+import { type IssuedPage, type IssuedQuery, IssuedReader, isIssuedCursor } from '../../ca/src/issued-store.js';
+import { readIssuingRecord } from './issuing-record.js';
 import { type ReindexProgress, reindexSearch as reindexSearchOf } from './reindex.js';
 import { exportTrust as exportTrustOf, startStack } from './stack.js';
 
@@ -29,4 +31,20 @@ export function reindexSearch(
 ): Promise<readonly ReindexProgress[]> {
   const log = createLog({ format: 'text', now, write: (line) => process.stderr.write(line) });
   return reindexSearchOf(readStackConfig(options), { now, log, ...(progress && { progress }) });
+}
+
+export { type IssuedPage, isIssuedCursor };
+
+/** A page of an issuing record: of the CA's file `file`, else of a data folder; also while it is being written. @throws ConfigError, IssuedError */
+export async function searchIssued(
+  where: StackOptions & { readonly file?: string | undefined },
+  query: IssuedQuery,
+): Promise<IssuedPage> {
+  const reader =
+    where.file === undefined ? await readIssuingRecord(readStackConfig(where)) : await IssuedReader.open(where.file);
+  try {
+    return await reader.search(query);
+  } finally {
+    await reader.close();
+  }
 }

@@ -1,15 +1,22 @@
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { CryptoPort } from '#libs/crypto';
 import { entryAlgorithms } from '#libs/entry';
-import { createTokenVerifier, type IssuerConfig, issuerKinds } from '#libs/identity';
-import { Metrics } from '#libs/nest';
+import { createTokenVerifier, type Fetch, type IssuerConfig, issuerKinds } from '#libs/identity';
+import { type Log, Metrics } from '#libs/nest';
 import { noteLogId } from '#libs/note';
 import { opensslCrypto, sha256 } from '#libs/openssl';
 import { folderObjects, treeGauges } from '#libs/tlog';
 import { CaModule } from '../../ca/src/app.module.js';
 import { clientAlgorithms, defaultClientAlgorithms } from '../../ca/src/client-key.js';
+import { type CtLog, httpCtLog } from '../../ca/src/ct-client.js';
+import { CtLogs } from '../../ca/src/ct-logs.js';
+import type { ConfiguredCtLog } from '../../ca/src/ct-logs-file.js';
 import { CaError } from '../../ca/src/errors.js';
 import { IssueCertificate } from '../../ca/src/issue.js';
+import type { IssuedStore } from '../../ca/src/issued-store.js';
+import { addCaMetrics } from '../../ca/src/metrics.js';
+import { IssuanceRates } from '../../ca/src/rate-limit.js';
 import { CtModule } from '../../ct/src/app.module.js';
 import { ReadCtLog } from '../../ct/src/read-log.js';
 import { AcceptedRoots, codeSigning } from '../../ct/src/roots.js';
@@ -44,8 +51,8 @@ const links: readonly HomeLink[] = [
   })),
 ];
 
-/** The modules of all services, each with its own key, and the documents that name exactly these keys. */
-export function composeServices(options: {
+/** What the services are made of. */
+export interface ServiceParts {
   config: StackConfig;
   url: string;
   folder: string;
@@ -54,11 +61,20 @@ export function composeServices(options: {
   trees: Trees;
   issuers: readonly IssuerConfig[];
   oidcUrls: readonly string[];
+  /** How the documents and keys of issuers are fetched. */
+  issuerFetch: Fetch;
+  issued: IssuedStore;
+  /** CT logs beside our own. */
+  ctLogs: readonly ConfiguredCtLog[];
   /** Verifies what clients send. */
   crypto: CryptoPort;
   now: () => Date;
-}) {
-  const { config, url, parts, trees, crypto, now } = options;
+  log: Log;
+}
+
+/** The modules of all services, each with its own key, and the documents that name exactly these keys. */
+export function composeServices(options: ServiceParts) {
+  const { config, url, parts, trees, crypto } = options;
   const issuerFiles = folderObjects(join(options.folder, 'tiles', 'ct'));
   const root = parts.ca.chain.at(-1);
   if (root === undefined) throw new Error('The CA has no certificates');
@@ -75,25 +91,22 @@ export function composeServices(options: {
     verifyDigest: crypto.verifyDigest,
     algorithms: entryAlgorithms,
   };
-  const keys = instanceKeys(url, options.instance, parts, options.oidcUrls);
-  return [
-    CaModule.register(
-      new IssueCertificate({
-        authority: parts.ca,
-        tokens: createTokenVerifier({ issuers: options.issuers, kinds: { ...issuerKinds, dev: devKind }, fetch, now }),
-        ctLog: {
-          // The same flow as over HTTP, without the way there and back.
-          addPreChain: (chain) =>
-            submit.addChain('precert', chain).catch((cause: unknown) => {
-              throw new CaError('CA_LOG', 'Cannot submit precertificate: the CT log refused', { cause });
-            }),
-        },
-        ctLogKey: parts.ct.publicKey,
-        permitted: clientAlgorithms(defaultClientAlgorithms),
-        crypto,
-        now,
+  const keys = instanceKeys({
+    url,
+    instance: options.instance,
+    parts,
+    oidcIssuers: options.oidcUrls,
+    ctLogs: options.ctLogs,
+  });
+  const ca = composeCa(options, {
+    // The same flow as over HTTP, without the way there and back.
+    addPreChain: (chain) =>
+      submit.addChain('precert', chain).catch((cause: unknown) => {
+        throw new CaError('CA_LOG', 'Cannot submit precertificate: the CT log refused', { cause });
       }),
-    ),
+  });
+  const modules = [
+    CaModule.register(ca.flow),
     CtModule.register({
       submit,
       read: new ReadCtLog({
@@ -131,7 +144,7 @@ export function composeServices(options: {
       new IssueTimestamp({
         authority: parts.tsa,
         crypto: opensslCrypto,
-        now,
+        now: options.now,
         acceptedPolicies: [defaultPolicy],
         includeChain: false,
         successStatus: 200,
@@ -145,23 +158,66 @@ export function composeServices(options: {
       }),
     ),
   ];
+  return { modules, metrics: serviceMetrics(trees, ca) };
 }
 
-/** What the trees say of themselves when somebody looks. */
-export function treeMetrics({ all }: Trees): Metrics {
+/** The CA, which logs into our own log and those that are configured beside it. */
+function composeCa(options: ServiceParts, ownLog: CtLog) {
+  const { config, parts, crypto, now, log } = options;
+  const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
+    setTimeout(ms, undefined, { signal }).catch(() => undefined);
+  const further = options.ctLogs.filter(({ retired }) => !retired);
+  const ctLogs = new CtLogs({
+    logs: [
+      { name: 'own', key: parts.ct.publicKey, log: ownLog },
+      ...further.map(({ url, key }) => ({ name: url, key, log: httpCtLog({ url, fetch, sleep }) })),
+    ],
+    minimum: config.CHANCERY_CT_MIN,
+    crypto,
+    now,
+    sleep,
+    report: log,
+  });
+  const rates = new IssuanceRates({
+    perIdentity: config.CHANCERY_CA_RATE_PER_IDENTITY,
+    perIssuer: config.CHANCERY_CA_RATE_PER_ISSUER,
+  });
+  const flow = new IssueCertificate({
+    authority: parts.ca,
+    tokens: createTokenVerifier({
+      issuers: options.issuers,
+      kinds: { ...issuerKinds, dev: devKind },
+      fetch: options.issuerFetch,
+      now,
+    }),
+    ctLogs,
+    permitted: clientAlgorithms(defaultClientAlgorithms),
+    crypto,
+    now,
+    issued: options.issued,
+    rates,
+  });
+  return { flow, ctLogs, rates };
+}
+
+/** What the services say of themselves when somebody looks. */
+function serviceMetrics({ all }: Trees, ca: ReturnType<typeof composeCa>): Metrics {
   const metrics = new Metrics();
   const trees = Object.fromEntries(all.map(({ name, tree }) => [name, tree]));
   for (const gauge of treeGauges(trees)) metrics.gauge(gauge);
+  addCaMetrics(metrics, ca);
   return metrics;
 }
 
 /** The public half of what signs here, for the documents that clients trust. */
-export function instanceKeys(
-  url: string,
-  instance: Instance,
-  parts: Parts,
-  oidcIssuers: readonly string[],
-): InstanceKeys {
+export function instanceKeys(options: {
+  url: string;
+  instance: Instance;
+  parts: Parts;
+  oidcIssuers: readonly string[];
+  ctLogs: readonly ConfiguredCtLog[];
+}): InstanceKeys {
+  const { url, instance, parts, oidcIssuers, ctLogs } = options;
   const { origins } = instance;
   return {
     url,
@@ -169,6 +225,8 @@ export function instanceKeys(
     ca: parts.ca.chain,
     ct: parts.ct.publicKey,
     ctLogId: sha256(parts.ct.publicKey.spki),
+    // Those that are retired too: what they promised must go on verifying.
+    furtherCtLogs: ctLogs.map((log) => ({ url: log.url, publicKey: log.key, logId: sha256(log.key.spki) })),
     log: {
       publicKey: parts.log.publicKey,
       origin: origins.log,

@@ -4,6 +4,7 @@ import { bootHttp, ConfigError, describe, type ErrorShape, type Log } from '#lib
 import { opensslCrypto, threadedCrypto } from '#libs/openssl';
 import { lockFolder, openSqlStore } from '#libs/tlog';
 import { caShape } from '../../ca/src/errors.js';
+import { caIssuerFetch } from '../../ca/src/issuer-fetch.js';
 import { ctShape } from '../../ct/src/errors.js';
 import { logShape } from '../../log/src/errors.js';
 import { rekor1BodyLimit, rekor1Shape } from '../../log/src/rekor1-errors.js';
@@ -16,8 +17,9 @@ import { StackModule } from './app.module.js';
 import type { StackConfig } from './config.js';
 import { DevOidc, devOidcShape } from './dev-oidc.js';
 import { createInstance, isEmptyFolder, loadInstance, loadOrCreateDevKey } from './instance.js';
-import { baseUrl, devIssuer, devIssuerUrl, issuerUrls, readIssuers } from './issuers.js';
-import { composeServices, instanceKeys, treeMetrics } from './services.js';
+import { baseUrl, devIssuer, devIssuerUrl, issuerUrls, readCtLogs, readIssuers } from './issuers.js';
+import { openIssuingRecord } from './issuing-record.js';
+import { composeServices, instanceKeys } from './services.js';
 import { reindexTree } from './reindex.js';
 import { closeTrees, loadParts, type NamedTree, openTrees, type Trees } from './trees.js';
 
@@ -33,7 +35,7 @@ export interface RunningStack {
 
 /**
  * Starts every service on one port over one data folder, which is created if it is empty.
- * @throws ConfigError, InstanceError, TlogError with the reason why it must not start
+ * @throws ConfigError, InstanceError, IssuedError, TlogError with the reason why it must not start
  */
 export async function startStack(config: StackConfig, log: Log, now: () => Date): Promise<RunningStack> {
   const url = baseUrl(config);
@@ -43,6 +45,7 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     ]);
   }
   const issuers = await readIssuers(config);
+  const ctLogs = await readCtLogs(config);
   const folder = resolve(config.CHANCERY_DATA);
 
   // Resources are freed in the opposite order, also when a later step refuses.
@@ -67,7 +70,9 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     closers.push(() => store.close());
     const trees = await openTrees({ folder, store, instance, parts, create, now, log });
     closers.push(() => closeTrees(trees));
-    await finish?.();
+    const issued = await openIssuingRecord({ folder, instance, create, log });
+    closers.push(() => issued.close());
+    await finish?.(issued.name);
 
     // 4. The services, each with its own key, and the documents that name exactly these keys.
     const devUrl = devIssuerUrl(config);
@@ -84,21 +89,28 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
     const threaded = threads === 0 ? undefined : threadedCrypto(threads);
     if (threaded) closers.push(() => threaded.close());
     const crypto = threaded ?? opensslCrypto;
-    const services = composeServices({
+    const allIssuers = devUrl === undefined ? issuers : [...issuers, devIssuer(devUrl)];
+    const issuerFetch = caIssuerFetch({ issuers: allIssuers, allowPrivate: config.CHANCERY_OIDC_PRIVATE, log });
+    closers.push(() => issuerFetch.close());
+    const { modules, metrics } = composeServices({
       config,
       url,
       folder,
       instance,
       parts,
       trees,
-      issuers: devUrl === undefined ? issuers : [...issuers, devIssuer(devUrl)],
+      issuers: allIssuers,
       oidcUrls: issuerUrls(config, issuers),
+      issuerFetch,
+      issued,
+      ctLogs,
       crypto,
       now,
+      log,
     });
 
     // 5. Only now does anyone get in.
-    const app = await bootHttp(StackModule.register(services, devOidc), {
+    const app = await bootHttp(StackModule.register(modules, devOidc), {
       host: config.CHANCERY_HOST,
       port: config.CHANCERY_PORT,
       shapes: [
@@ -108,7 +120,7 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
       ],
       bodyLimit: rekor1BodyLimit,
       rewriteUrl: cleanRekorPath,
-      metrics: treeMetrics(trees),
+      metrics,
       // What cannot be logged is not signed either: all of them, or none.
       ready: () => trees.all.every(({ tree }) => tree.halted === undefined),
       log,
@@ -161,6 +173,12 @@ export async function exportTrust(
   const parts = await loadParts(instance, now());
   // Needs no issuers: the trusted root does not name them.
   const issuers = config.CHANCERY_OIDC_CONFIG === undefined ? [] : await readIssuers(config);
-  const keys = instanceKeys(baseUrl(config), instance, parts, issuerUrls(config, issuers));
+  const keys = instanceKeys({
+    url: baseUrl(config),
+    instance,
+    parts,
+    oidcIssuers: issuerUrls(config, issuers),
+    ctLogs: await readCtLogs(config),
+  });
   return { trustedRoot: makeTrustedRoot(keys), signingConfig: makeSigningConfig(keys, rekorVersions) };
 }

@@ -20,6 +20,12 @@ export interface InstanceKeys {
   /** The tree behind the API of Rekor v1. Its origin has the same host name. */
   readonly logV1: { readonly publicKey: PublicKey; readonly logId: Uint8Array };
   readonly ctLogId: Uint8Array;
+  /** CT logs of others whose SCTs our certificates may carry. */
+  readonly furtherCtLogs?: readonly {
+    readonly url: string;
+    readonly publicKey: PublicKey;
+    readonly logId: Uint8Array;
+  }[];
   readonly tsa: readonly Certificate[];
   readonly oidcIssuers: readonly string[];
 }
@@ -33,7 +39,11 @@ export function makeTrustedRoot(keys: InstanceKeys): string {
       tlogInstance(logBaseUrl(keys), publicKey, logId, keys.since),
     ),
     certificateAuthorities: [{ subject: subjectOf(keys.ca), uri: keys.url, certChain: [...keys.ca], validFor }],
-    ctlogs: [tlogInstance(`${keys.url}/ct`, keys.ct, keys.ctLogId, keys.since)],
+    ctlogs: [
+      tlogInstance(`${keys.url}/ct`, keys.ct, keys.ctLogId, keys.since),
+      // Nothing of ours was in them before there were we.
+      ...(keys.furtherCtLogs ?? []).map(({ url, publicKey, logId }) => tlogInstance(url, publicKey, logId, keys.since)),
+    ],
     timestampAuthorities: [
       { subject: subjectOf(keys.tsa), uri: `${keys.url}/api/v1/timestamp`, certChain: [...keys.tsa], validFor },
     ],

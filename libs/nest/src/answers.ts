@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Log } from './log.js';
+import type { Log, LogFields } from './log.js';
 
 /** What goes back over HTTP when a request cannot be served. */
 export interface Answer {
@@ -8,6 +8,8 @@ export interface Answer {
   readonly contentType: string;
   readonly body: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** What our own log line says beside request id, path and status; nobody else reads it. Never a token, key or whole body. */
+  readonly log?: LogFields;
 }
 
 /**
@@ -49,13 +51,14 @@ export type GrpcCode = keyof typeof httpStatusOfGrpc;
 export function grpcAnswer(
   code: GrpcCode,
   message: string,
-  more: { status?: number; headers?: Readonly<Record<string, string>> } = {},
+  more: { status?: number; headers?: Readonly<Record<string, string>>; log?: LogFields } = {},
 ): Answer {
   return {
     status: more.status ?? httpStatusOfGrpc[code],
     contentType: 'application/json',
     body: JSON.stringify({ code, message, details: [] }),
     ...(more.headers && { headers: more.headers }),
+    ...(more.log && { log: more.log }),
   };
 }
 
@@ -94,7 +97,7 @@ export function errorFilter(options: { shapes: readonly ErrorShape[]; log: Log }
         ? disconnected
         : (shape.answer(error, request.id) ?? answerHttpError(error, request.method, path, shape));
       const answer = known ?? shape.internal(request.id);
-      const fields = { requestId: request.id, method: request.method, path, status: answer.status };
+      const fields = { requestId: request.id, method: request.method, path, status: answer.status, ...answer.log };
       // A path or method that nobody serves is no event: scanners ask for thousands.
       if (known === undefined || (answer.status >= 500 && !(error instanceof HttpException))) {
         options.log.error('request failed', { ...fields, error: describe(error) });

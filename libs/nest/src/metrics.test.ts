@@ -20,6 +20,7 @@ const boot = (metrics?: Metrics) =>
   );
 
 let size = 3n;
+let failures: Record<string, number> = { x: 2 };
 let trees: Record<string, number | bigint> = { a: 1n, b: 2 };
 let server: HttpServer;
 let other: HttpServer;
@@ -28,6 +29,8 @@ beforeAll(async () => {
   const metrics = new Metrics();
   metrics.gauge({ name: 'waiting_entries', help: 'Entries that wait', collect: () => size });
   metrics.gauge({ name: 'tree_size_entries', help: 'Entries', label: 'tree', collect: async () => trees });
+  metrics.counter({ name: 'sent_total', help: 'Sent', collect: () => size });
+  metrics.counter({ name: 'failures_total', help: 'Failures', label: 'where', collect: () => failures });
   server = await boot(metrics);
   other = await boot();
   url = await server.getUrl();
@@ -114,5 +117,17 @@ describe('GET /metrics', () => {
 
   it('is of this server alone', async () => {
     expect(counts(await scrape(await other.getUrl()))).toEqual([]);
+  });
+});
+
+describe('Metrics.counter()', () => {
+  it('shows what somebody else counts, as a counter', async () => {
+    const lines = await scrape();
+    expect(lines).toContain('# TYPE failures_total counter');
+    expect(lines).toContain('failures_total{where="x"} 2');
+    failures = { x: 3, y: 1 };
+    const shown = (await scrape()).filter((line) => line.startsWith('failures_total'));
+    expect(shown).toEqual(['failures_total{where="x"} 3', 'failures_total{where="y"} 1']);
+    expect(lines).toContain(`sent_total ${size}`);
   });
 });

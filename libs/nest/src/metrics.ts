@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-/** A gauge that is read when somebody looks, not before. */
+/** A gauge or counter that is read when somebody looks, not before. */
 export interface GaugeOptions {
   /** With the unit in it, as Prometheus names metrics: `chancery_tree_size_entries`. */
   readonly name: string;
@@ -63,6 +63,23 @@ export class Metrics {
         // What was there and is no more would stay as it was last.
         this.reset();
         for (const [value, number] of Object.entries(sample)) this.set({ [label]: value }, Number(number));
+      },
+    });
+  }
+
+  /** The same for a number that only grows while the process lives: named `…_total`. */
+  counter({ name, help, label, collect }: GaugeOptions): void {
+    new Counter({
+      name,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [this.#registry],
+      async collect() {
+        const sample = await collect();
+        // The count is kept by whoever counts; here it is only shown.
+        this.reset();
+        if (label === undefined) return this.inc(Number(sample));
+        for (const [value, number] of Object.entries(sample)) this.inc({ [label]: value }, Number(number));
       },
     });
   }
