@@ -31,7 +31,10 @@ export function ensureBuilt(): void {
 /** Nothing of the machine that runs the tests decides who signs, or where. */
 export function cleanEnvironment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(
-    ([name]) => !/^(SIGSTORE_|ACTIONS_|GITHUB_|CHANCERY_|COSIGN_|NODE_OPTIONS$|npm_)/.test(name),
+    ([name]) =>
+      !/^(SIGSTORE_|ACTIONS_|GITHUB_|GITLAB_|CI_|BUILDKITE|CIRCLE|GOOGLE_|GCE_|AZURE_|SYSTEM_|SPIFFE_|CHANCERY_|COSIGN_|npm_|(NODE_OPTIONS|BROWSER|DISPLAY|SSH_TTY|SSH_CONNECTION)$)/.test(
+        name,
+      ),
   );
   return { ...Object.fromEntries(own), ...more };
 }

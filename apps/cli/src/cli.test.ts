@@ -64,6 +64,8 @@ describe('chancery', () => {
       ['up'],
       ['sign'],
       ['verify'],
+      ['login'],
+      ['logout'],
       ['log', 'checkpoint'],
       ['log', 'entry'],
       ['log', 'prove'],
@@ -178,7 +180,7 @@ describe('chancery sign', () => {
     expect(await chancery('sign', at('file'), '--url', world.baseUrl)).toBe(0);
     terminal.env = {
       GITHUB_ACTIONS: 'true',
-      ACTIONS_ID_TOKEN_REQUEST_URL: 'http://actions.example/token?api-version=2.0',
+      ACTIONS_ID_TOKEN_REQUEST_URL: 'https://actions.example/token?api-version=2.0',
       ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret',
     };
     world.before = ({ path, headers }) => {

@@ -1,4 +1,6 @@
 import type { AuditErrorCode } from '#libs/audit';
+import type { KeyFileErrorCode } from '#libs/keyfile';
+import type { LoginErrorCode } from '#libs/login';
 import type { SignErrorCode } from '#libs/sign';
 
 /** How the program ends; documented in `chancery --help`, and part of its interface. */
@@ -89,6 +91,29 @@ const auditExits = {
   AUDIT_STOPPED: 'untold',
 } as const satisfies Record<AuditErrorCode, keyof typeof exitCodes>;
 
+const loginExits = {
+  LOGIN_ISSUER: 'usage',
+  LOGIN_SETTINGS: 'usage',
+  LOGIN_DISCOVERY: 'network',
+  LOGIN_FLOW: 'usage',
+  LOGIN_PORT: 'usage',
+  LOGIN_STATE: 'failed',
+  LOGIN_DENIED: 'refused',
+  LOGIN_REFUSED: 'refused',
+  LOGIN_EXPIRED: 'refused',
+  LOGIN_TIMEOUT: 'refused',
+  LOGIN_NETWORK: 'network',
+  LOGIN_RESPONSE: 'network',
+  LOGIN_TOKEN: 'failed',
+  LOGIN_CACHE: 'unreadable',
+} as const satisfies Record<LoginErrorCode, keyof typeof exitCodes>;
+
+const keyFileExits = {
+  KEYFILE_MALFORMED: 'unreadable',
+  KEYFILE_UNSUPPORTED: 'unreadable',
+  KEYFILE_PASSWORD: 'unreadable',
+} as const satisfies Record<KeyFileErrorCode, keyof typeof exitCodes>;
+
 /** What to tell about an error, and how to end. */
 export interface Failure {
   exitCode: ExitCode;
@@ -116,6 +141,18 @@ export function describeFailure(error: unknown): Failure {
     const { code, message, cure } = error as Error & { code: AuditErrorCode; cure?: string };
     return { exitCode: exitCodes[auditExits[code]], code, message, cure };
   }
+  if (error instanceof Error && error.name === 'LoginError' && isLoginErrorCode((error as { code?: unknown }).code)) {
+    const { code, message, cure } = error as Error & { code: LoginErrorCode; cure?: string };
+    return { exitCode: exitCodes[loginExits[code]], code, message, cure };
+  }
+  if (
+    error instanceof Error &&
+    error.name === 'KeyFileError' &&
+    isKeyFileErrorCode((error as { code?: unknown }).code)
+  ) {
+    const { code, message, cure } = error as Error & { code: KeyFileErrorCode; cure?: string };
+    return { exitCode: exitCodes[keyFileExits[code]], code, message, cure };
+  }
   return {
     exitCode: exitCodes.bug,
     code: 'CLI_BUG',
@@ -130,4 +167,12 @@ function isSignErrorCode(code: unknown): code is SignErrorCode {
 
 function isAuditErrorCode(code: unknown): code is AuditErrorCode {
   return typeof code === 'string' && Object.hasOwn(auditExits, code);
+}
+
+function isLoginErrorCode(code: unknown): code is LoginErrorCode {
+  return typeof code === 'string' && Object.hasOwn(loginExits, code);
+}
+
+function isKeyFileErrorCode(code: unknown): code is KeyFileErrorCode {
+  return typeof code === 'string' && Object.hasOwn(keyFileExits, code);
 }

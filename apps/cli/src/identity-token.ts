@@ -1,49 +1,119 @@
-import { callService, SignError, type HttpOptions } from '#libs/sign';
+import {
+  ambientHint,
+  ambientProviders,
+  ambientToken,
+  findAmbientProvider,
+  nodeAmbientEnvironment,
+  readToken,
+  type AmbientEnvironment,
+  type AmbientProviderName,
+  type HttpOptions,
+} from '#libs/sign';
 import { CliError } from './exit.js';
 import { exists, readInput } from './files.js';
 import type { Terminal } from './config.js';
 
-/** A place that gives identity tokens without being told, as CI systems have. */
-interface TokenSource {
-  name: string;
-  /** Whether we run there. Cheap, and without side effects. */
-  isHere: (env: Terminal['env']) => boolean;
-  getToken: (env: Terminal['env'], audience: string, http: HttpOptions) => Promise<string>;
+/** How a person (or a program) signs in; `token`: not at all, the token must be there. cosign's words. */
+export type AuthFlow = 'normal' | 'device' | 'oob' | 'client_credentials' | 'token';
+
+/** The flags about who signs. */
+export interface IdentityOptions {
+  identityToken?: string;
+  oidcIssuer?: string;
+  oidcClientId: string;
+  oidcClientSecretFile?: string;
+  oidcRedirectUrl?: string;
+  oidcScope?: string[];
+  oidcAudience?: string;
+  oidcConnectorId?: string;
+  oidcParam?: string[];
+  oidcProvider?: string;
+  oidcDisableAmbientProviders?: boolean;
+  authFlow?: AuthFlow;
+  cacheToken?: boolean;
 }
 
 const MAX_TOKEN_FILE = 64 * 1024;
-const MAX_RESPONSE_BYTES = 64 * 1024;
 
 /**
- * In the order they are asked: what a person set wins over what a machine offers. One that is here but fails is an error, because silently
- * taking the next identity would sign as someone else.
- */
-const tokenSources: readonly TokenSource[] = [
-  {
-    name: 'SIGSTORE_ID_TOKEN',
-    isHere: (env) => (env['SIGSTORE_ID_TOKEN'] ?? '') !== '',
-    getToken: async (env) => env['SIGSTORE_ID_TOKEN'] ?? '',
-  },
-  {
-    name: 'GitHub Actions',
-    isHere: (env) => env['GITHUB_ACTIONS'] === 'true' || (env['ACTIONS_ID_TOKEN_REQUEST_URL'] ?? '') !== '',
-    getToken: getGithubToken,
-  },
-];
-
-/**
- * The identity token to sign with: the one given on the command line (a token or a file that has one), else the first that the environment offers;
- * undefined if it offers none.
+ * The identity token to sign with. What a person said wins over what the machine offers: the token on the command line (or a file that has one),
+ * else a sign-in that was asked for by name, else what the environment offers, else a sign-in if there is a person to do it.
+ * `issuers`: where one could sign in.
  *
- * @throws CliError `unreadable` if what was given is neither; and what the source that is here fails with
+ * @throws CliError, and what the source that was chosen fails with: taking the next identity instead would sign as someone else
  */
 export async function findIdentityToken(
-  given: string | undefined,
-  { terminal, audience, http }: { terminal: Terminal; audience: string; http: HttpOptions },
+  terminal: Terminal,
+  options: IdentityOptions,
+  { http, issuers }: { http: HttpOptions; issuers: readonly string[] },
+): Promise<string> {
+  checkUsage(options);
+  if (options.identityToken !== undefined) return readGivenToken(options.identityToken);
+  const { authFlow } = options;
+  const isAskedFor = authFlow !== undefined && authFlow !== 'token';
+  const environment = nodeAmbientEnvironment({ env: terminal.env, audience: audienceOf(options), http });
+  if (!isAskedFor && options.oidcDisableAmbientProviders !== true) {
+    const token = await findAmbientToken(terminal, options, environment);
+    if (token !== undefined) return token;
+  }
+  const mayAsk = isAskedFor || (authFlow === undefined && terminal.ask !== undefined);
+  if (authFlow !== 'token') {
+    // Loaded here only: it brings the OpenID Connect client with it.
+    const { signIn } = await import('./sign-in.js');
+    const login = await signIn(terminal, options, { issuers, mayAsk });
+    if (login !== undefined) return login.token;
+  }
+  throw new CliError('usage', 'Cannot sign: there is no identity token', {
+    cure:
+      (await ambientHint(environment)) ??
+      'Give --identity-token, set SIGSTORE_ID_TOKEN, run in GitHub Actions with `permissions: id-token: write`, sign in with --auth-flow (normal in a browser, device anywhere), or sign with --key',
+  });
+}
+
+/** The audience that the token must have. */
+export function audienceOf({ oidcAudience, oidcClientId }: IdentityOptions): string {
+  return oidcAudience ?? oidcClientId;
+}
+
+function checkUsage(options: IdentityOptions): void {
+  const { identityToken, authFlow, oidcProvider } = options;
+  const isAskedFor = authFlow !== undefined && authFlow !== 'token';
+  if (identityToken !== undefined && (oidcProvider !== undefined || isAskedFor)) {
+    throw new CliError('usage', 'Cannot sign with --identity-token and another source of a token: it is one of them');
+  }
+  if (oidcProvider !== undefined && (options.oidcDisableAmbientProviders === true || isAskedFor)) {
+    throw new CliError(
+      'usage',
+      'Cannot sign with --oidc-provider and without ambient providers: it names one of them',
+      { cure: 'Leave out --oidc-provider, or the flag that turns ambient providers off' },
+    );
+  }
+}
+
+async function findAmbientToken(
+  terminal: Terminal,
+  options: IdentityOptions,
+  environment: AmbientEnvironment,
 ): Promise<string | undefined> {
-  if (given !== undefined) return readGivenToken(given);
-  const source = tokenSources.find(({ isHere }) => isHere(terminal.env));
-  return source?.getToken(terminal.env, audience, http);
+  const only = options.oidcProvider === undefined ? undefined : parseProvider(options.oidcProvider);
+  const found = await ambientToken(environment, only === undefined ? {} : { only });
+  if (found === undefined || options.oidcIssuer === undefined) return found?.token;
+  const { issuer } = readToken(found.token, { audience: environment.audience, nowMs: terminal.now() });
+  if (issuer === options.oidcIssuer) return found.token;
+  throw new CliError(
+    'usage',
+    `Cannot sign as ${options.oidcIssuer} says: the environment (${found.provider}) offers a token of ${issuer}`,
+    { cure: 'Leave out --oidc-issuer to sign with that token, or give --oidc-disable-ambient-providers to sign in' },
+  );
+}
+
+/** Ours, or cosign's name for it. */
+function parseProvider(name: string): AmbientProviderName {
+  const provider = findAmbientProvider(name);
+  if (provider !== undefined) return provider.name;
+  throw new CliError('usage', 'Cannot use --oidc-provider: there is no provider of that name', {
+    cure: `Known ones are ${ambientProviders.map((known) => known.name).join(', ')}`,
+  });
 }
 
 async function readGivenToken(given: string): Promise<string> {
@@ -61,43 +131,4 @@ async function readGivenToken(given: string): Promise<string> {
   return Buffer.from(await readInput(given, 'the identity token in', MAX_TOKEN_FILE))
     .toString('utf8')
     .trim();
-}
-
-/** @see GitHub Docs, "OpenID Connect reference", requesting the token by environment variables */
-async function getGithubToken(env: Terminal['env'], audience: string, http: HttpOptions): Promise<string> {
-  const url = env['ACTIONS_ID_TOKEN_REQUEST_URL'] ?? '';
-  const requestToken = env['ACTIONS_ID_TOKEN_REQUEST_TOKEN'] ?? '';
-  if (url === '' || requestToken === '') {
-    throw new SignError(
-      'SIGN_TOKEN_MISSING',
-      'Cannot get an identity token from GitHub Actions: the job may not request one',
-      {
-        cure: 'Add `permissions: id-token: write` to the job',
-      },
-    );
-  }
-  // The URL has a query already.
-  const separator = url.includes('?') ? '&' : '?';
-  const { body } = await callService(
-    {
-      service: 'token service of GitHub Actions',
-      url: `${url}${separator}audience=${encodeURIComponent(audience)}`,
-      headers: { authorization: `bearer ${requestToken}`, accept: 'application/json' },
-      maxBytes: MAX_RESPONSE_BYTES,
-    },
-    { ...http, attempts: 3 },
-  );
-  let token: unknown;
-  try {
-    token = (JSON.parse(Buffer.from(body).toString('utf8')) as { value?: unknown }).value;
-  } catch {
-    token = undefined; // told below: the parser's message would quote the answer
-  }
-  if (typeof token !== 'string' || token === '') {
-    throw new SignError(
-      'SIGN_RESPONSE_MALFORMED',
-      'Cannot get an identity token from GitHub Actions: the answer has no `value`',
-    );
-  }
-  return token;
 }

@@ -3,6 +3,9 @@ import { Command, CommanderError, Option } from 'commander';
 import type { Terminal } from './config.js';
 import { exitCodes, type ExitCode } from './exit.js';
 import { reportFailure } from './failure.js';
+import { addCa } from './program-ca.js';
+import { addIdentityOptions, addLogin } from './program-identity.js';
+import { addKeys } from './program-key.js';
 import { addLog } from './program-log.js';
 
 /** An action gets what commander read and returns how to end. */
@@ -67,7 +70,10 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   addUp(program, act);
   addSign(program, act);
   addVerify(program, act);
+  addKeys(program, act);
+  addLogin(program, act);
   addLog(program, act);
+  addCa(program, act);
   addTrust(program, act);
   return program;
 }
@@ -96,27 +102,34 @@ Examples:
 }
 
 function addSign(program: Command, act: Act): void {
-  program
+  const sign = program
     .command('sign')
-    .description('Sign files with an identity token (or a key) and write a Sigstore bundle for each.')
+    .description('Sign files with your identity (or a key) and write a Sigstore bundle for each.')
     .argument('<file...>', 'the files to sign')
     .option('--bundle <file>', 'where the bundle goes; only with one file (default: <file>.sigstore.json)')
     .option('--url <base>', 'a chancery server; its signing configuration and trusted root are fetched from it')
     .option('--signing-config <file>', 'which services to use, instead of --url')
     .option('--trusted-root <file>', 'whom to believe; every answer is verified against it')
-    .option('--identity-token <token|file>', 'OIDC identity token (else SIGSTORE_ID_TOKEN, else GitHub Actions)')
-    .option('--oidc-client-id <audience>', 'audience that the certificate authority expects in the token', 'sigstore')
-    .option('--key <file>', 'sign with this PEM private key instead of an identity (COSIGN_PASSWORD if encrypted)')
+    .option(
+      '--key <file>',
+      'sign with this PEM private key, or key file of cosign, instead of an identity (COSIGN_PASSWORD if encrypted)',
+    )
     .option('--in-toto', 'the file is an in-toto statement: sign it as it is in a DSSE envelope')
-    .option('--json', 'print the result as JSON')
+    .option('--json', 'print the result as JSON');
+  addIdentityOptions(sign)
     .addHelpText(
       'after',
       `
 With --url alone the trusted root comes from the server that is being checked: enough to notice a fault, not to notice a lie.
 Signing makes your identity (e-mail address or workflow) public: it is in the certificate, and that is in the log for ever.
 
+Whose identity: --identity-token, else what the CI system or cloud offers (SIGSTORE_ID_TOKEN, GitHub Actions, GitLab, Buildkite, CircleCI, Google, Azure,
+Kubernetes, SPIFFE), else you sign in: with a browser, or without one by a code that you confirm elsewhere. --auth-flow signs in at once.
+
 Examples:
+  $ chancery sign README.md --url http://127.0.0.1:8700
   $ chancery sign README.md --url http://127.0.0.1:8700 --identity-token token.txt
+  $ chancery sign README.md --url https://sign.example.com --auth-flow device
   $ chancery sign app.tar.gz app.zip --signing-config signing_config.json --trusted-root trusted_root.json
   $ chancery sign --in-toto provenance.json --url https://sign.example.com --bundle provenance.sigstore.json
   $ chancery sign app.tar.gz --key release.pem --url https://sign.example.com

@@ -1,25 +1,24 @@
 import { encodeBundle, parseStatement, type Bundle } from '#libs/bundle';
 import { parseHex } from '#libs/encoding';
-import { chooseServices, loadSigningKey, signMany, type Artifact, type SigningKey, type SignOptions } from '#libs/sign';
+import { chooseServices, signMany, type Artifact, type SigningKey, type SignOptions } from '#libs/sign';
 import type { TrustedRoot } from '#libs/trust';
 import type { Artifact as VerifiedArtifact, Report } from '#libs/verify';
 import { openArtifact } from './artifact.js';
 import type { Terminal } from './config.js';
 import { CliError, exitCodes, type ExitCode } from './exit.js';
 import { readInput, writeAtomically } from './files.js';
-import { findIdentityToken } from './identity-token.js';
+import { audienceOf, findIdentityToken, type IdentityOptions } from './identity-token.js';
+import { readSigningKey } from './key-load.js';
 import { columns, jsonText, printable, style } from './style.js';
-import { readSigningConfig, readTrustedRoot } from './trust-files.js';
+import { issuersIn, readSigningConfig, readTrustedRoot } from './trust-files.js';
 import { fetchTrust } from './trust-service.js';
 import { verifyBytes, type Demand } from './verify.js';
 
-export interface SignFilesOptions {
+export interface SignFilesOptions extends IdentityOptions {
   bundle?: string;
   url?: string;
   signingConfig?: string;
   trustedRoot?: string;
-  identityToken?: string;
-  oidcClientId: string;
   key?: string;
   inToto?: boolean;
   json?: boolean;
@@ -33,13 +32,12 @@ interface Signed {
   report: Report | undefined;
 }
 
-const MAX_KEY_BYTES = 64 * 1024;
 const MAX_STATEMENT_BYTES = 16 * 1024 * 1024;
 
 /** `sign`: each bundle is verified like anybody else's before it gets its name. */
 export async function signFiles(terminal: Terminal, files: string[], options: SignFilesOptions): Promise<ExitCode> {
   checkUsage(files, options);
-  const key = await readKey(terminal, options);
+  const key = options.key === undefined ? undefined : await readSigningKey(terminal, options.key);
   const artifacts = await Promise.all(files.map((file) => readArtifact(file, options)));
   const setup = await prepare(terminal, options, key);
   const demand: Demand = key === undefined ? { kind: 'any' } : { kind: 'key', publicKey: key.publicKey };
@@ -75,12 +73,6 @@ function checkUsage(files: string[], options: SignFilesOptions): void {
   if (options.key !== undefined && options.identityToken !== undefined) {
     throw new CliError('usage', 'Cannot sign with both --key and --identity-token: a signature is by one of them');
   }
-}
-
-async function readKey(terminal: Terminal, { key }: SignFilesOptions): Promise<SigningKey | undefined> {
-  if (key === undefined) return undefined;
-  const pem = Buffer.from(await readInput(key, 'the private key', MAX_KEY_BYTES)).toString('utf8');
-  return loadSigningKey(pem, terminal.env['COSIGN_PASSWORD']);
 }
 
 async function readArtifact(file: string, { inToto }: SignFilesOptions): Promise<Artifact> {
@@ -120,14 +112,11 @@ async function prepare(
   }
   const base: SignOptions = { ...http, services, now: terminal.now, ...(trustedRoot && { trustedRoot }) };
   if (key !== undefined) return { ...base, key };
-  const audience = options.oidcClientId;
-  const identityToken = await findIdentityToken(options.identityToken, { terminal, audience, http });
-  if (identityToken === undefined) {
-    throw new CliError('usage', 'Cannot sign: there is no identity token', {
-      cure: 'Give --identity-token, set SIGSTORE_ID_TOKEN, run in GitHub Actions with `permissions: id-token: write`, or sign with --key',
-    });
-  }
-  return { ...base, audience, identityToken };
+  const identityToken = await findIdentityToken(terminal, options, {
+    http,
+    issuers: issuersIn(config, terminal.now()),
+  });
+  return { ...base, audience: audienceOf(options), identityToken };
 }
 
 interface Check {

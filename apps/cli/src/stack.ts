@@ -12,8 +12,8 @@ export function loadStack() {
 export function stackFailure(cause: unknown): unknown {
   const code = cause instanceof Error ? (cause as { code?: unknown }).code : undefined;
   if (!(cause instanceof Error) || typeof code !== 'string') return cause;
-  if (code === 'CONFIG_INVALID') return new CliError('usage', cause.message, { cause });
-  if (/^(INSTANCE|TLOG)_/.test(code)) return new CliError('unreadable', cause.message, { cause });
+  if (code === 'CONFIG_INVALID' || code === 'IDENTITY_CONFIG') return new CliError('usage', cause.message, { cause });
+  if (/^(INSTANCE|ISSUED|TLOG)_/.test(code)) return new CliError('unreadable', cause.message, { cause });
   if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL') {
     return new CliError('network', `Cannot listen: ${cause.message}`, {
       cause,

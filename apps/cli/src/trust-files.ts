@@ -1,4 +1,4 @@
-import { parseSigningConfig, parseTrustedRoot, type SigningConfig, type TrustedRoot } from '#libs/trust';
+import { isValidAt, parseSigningConfig, parseTrustedRoot, type SigningConfig, type TrustedRoot } from '#libs/trust';
 import { CliError } from './exit.js';
 import { readInput } from './files.js';
 
@@ -15,6 +15,14 @@ export async function readTrustedRoot(path: string): Promise<TrustedRoot> {
 export async function readSigningConfig(path: string): Promise<SigningConfig> {
   const bytes = await readInput(path, 'the signing configuration', MAX_TRUST_BYTES);
   return parseOr('unreadable', `the signing configuration ${path}`, () => parseSigningConfig(bytes));
+}
+
+/** Whom to sign in with: the issuers that are in service, newest first. CI systems may be among them. */
+export function issuersIn({ oidcUrls }: SigningConfig, nowMs: number): string[] {
+  const usable = oidcUrls
+    .filter(({ validFor }) => isValidAt(validFor, new Date(nowMs)))
+    .sort((a, b) => b.validFor.start.getTime() - a.validFor.start.getTime());
+  return [...new Set(usable.map(({ url }) => url))];
 }
 
 /** Runs a parser; its error becomes one that says whose fault it is. */

@@ -24,10 +24,11 @@ export type SignErrorCode =
   | 'SIGN_LOG_PROOF'
   | 'SIGN_LOG_CHECKPOINT';
 
-/** Beside the usual options: what would cure the failure, and the HTTP status when a service answered with one. */
+/** Beside the usual options: what would cure the failure, the HTTP status when a service answered with one, and the ambient provider that failed. */
 export interface SignErrorOptions extends ErrorOptions {
   cure?: string;
   status?: number;
+  provider?: string;
 }
 
 /** Thrown by everything in this library for wrong input, and for services that fail or answer wrongly. */
@@ -36,6 +37,8 @@ export class SignError extends Error {
   readonly cure: string | undefined;
   /** The HTTP status of the service's last answer, if there was one. */
   readonly status: number | undefined;
+  /** The name of the ambient identity provider that was asked and failed, so that a caller can tell how to leave it out. */
+  readonly provider: string | undefined;
 
   constructor(
     readonly code: SignErrorCode,
@@ -46,5 +49,6 @@ export class SignError extends Error {
     this.name = 'SignError';
     this.cure = options.cure;
     this.status = options.status;
+    this.provider = options.provider;
   }
 }

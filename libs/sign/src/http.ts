@@ -214,7 +214,7 @@ function serviceMessage(body: Uint8Array): string | undefined {
 }
 
 /** One line, at most 300 characters, nothing that could drive a terminal, and never a token that a service echoed. */
-function printable(text: string): string | undefined {
+export function printable(text: string): string | undefined {
   const line = text
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
     .replace(/eyJ[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)*/g, '(token removed)')

@@ -2,12 +2,21 @@
  * Signing: artifact and identity token become a Sigstore bundle, in the order certificate, signature, timestamp, log entry. Every answer of a service
  * is verified before the next step.
  *
- * It neither obtains identity tokens nor writes files, does not verify bundles (see `verify`) nor read logs for others (see `audit`).
+ * The token is the caller's, or what the machine offers without being asked for a password: `ambientToken()` knows the CI systems, clouds and
+ * workload identities. Asking a person to sign in is elsewhere (`login`), and so is verifying bundles (`verify`) and reading logs for others (`audit`).
  *
  *     const services = chooseServices(parseSigningConfig(text), { now: new Date() });
  *     const bundle = await sign({ kind: 'file', path: 'app.tar.gz' }, { services, identityToken, trustedRoot, fetch, now: Date.now });
  *     await writeFile('app.tar.gz.sigstore.json', encodeBundle(bundle));
  */
+export { ambientHint, ambientProviders, ambientToken, findAmbientProvider } from './ambient.js';
+export {
+  nodeAmbientEnvironment,
+  type AmbientEnvironment,
+  type AmbientFiles,
+  type CommandResult,
+} from './ambient-environment.js';
+export { type AmbientProvider, type AmbientProviderName } from './ambient-provider.js';
 export { type Artifact } from './artifact.js';
 export { SignError, type SignErrorCode, type SignErrorOptions } from './error.js';
 export { callService, joinUrl, type HttpOptions, type ServiceRequest, type ServiceResponse } from './http.js';
