@@ -4,7 +4,7 @@
  *     npm run bench                        everything; filling logs with a million entries takes most of the time
  *     npm run bench -- --entries 100000    smaller full logs
  *     npm run bench -- --seconds 3         shorter load
- *     npm run bench -- --only audit        one part of: appends, service, growth, audit, verify; may be repeated
+ *     npm run bench -- --only audit        one part of: appends, service, kinds, growth, audit, verify; may be repeated
  *
  * Standard output: one JSON object a line; standard error: progress, and the table at the end.
  */
@@ -14,8 +14,9 @@ import { parseArgs } from 'node:util';
 import { measureAudit } from './audit.js';
 import { fillLog, fillRekor1, freePort, newInstance } from './fill.js';
 import { measureFloors } from './floor.js';
+import { measureKinds } from './kinds.js';
 import { load, type LoadResult } from './load.js';
-import { certificateRequests, entryRequests, rekor1Requests, timestampRequests } from './requests.js';
+import { certificateRequests, developmentToken, entryRequests, rekor1Requests, timestampRequests } from './requests.js';
 import { below, middle, note, printTable, record, say } from './rows.js';
 import { type Server, startServer } from './server.js';
 import { measureVerify } from './verify.js';
@@ -79,6 +80,7 @@ try {
   const server = await startServer({ port: await freePort(), folder: small });
   if (asked('appends')) await measureAppends(server);
   if (asked('service')) await measureService(server);
+  if (asked('kinds')) folders.push(await measureKinds({ connections, count: perTurn(floors.certificate * 0.05) }));
   if (asked('growth') || asked('audit')) {
     const large = await newInstance();
     folders.push(large);
@@ -138,10 +140,11 @@ async function measureAppends({ port }: Server): Promise<void> {
 /** What else it does. */
 async function measureService({ port, url }: Server): Promise<void> {
   say('certificates, 64 connections');
-  await load({ port, connections, requests: await certificateRequests(1000, url) });
+  const token = await developmentToken(url);
+  await load({ port, connections, requests: certificateRequests(1000, token) });
   await recordRate('certificates', 0.25, {
     port,
-    requests: () => certificateRequests(perTurn(floors.certificate * 0.25), url),
+    requests: () => Promise.resolve(certificateRequests(perTurn(floors.certificate * 0.25), token)),
     floor: () => measureFloors(0.3).certificate,
   });
 

@@ -4,6 +4,7 @@ import { loadSigner, opensslCrypto } from '#libs/openssl';
 import { encodeTimestampRequest } from '#libs/timestamp';
 import { encodeFulcioExtensions, parseCertificatePem, prepareCertificate } from '#libs/x509';
 import { createAuthority } from '../../apps/ca/src/authority.js';
+import type { KindToken } from './issuers.js';
 import { wireRequest } from './load.js';
 
 const json = 'application/json';
@@ -95,11 +96,16 @@ export async function rekor1Requests(count: number): Promise<Buffer[]> {
   });
 }
 
-/** Certificate requests with one token, each for a key of its own. */
-export async function certificateRequests(count: number, url: string): Promise<Buffer[]> {
+/** A token of the development issuer. */
+export async function developmentToken(url: string): Promise<KindToken> {
   const email = 'bench@example.com';
   const response = await fetch(`${url}/dev/oidc/token`, { method: 'POST', body: JSON.stringify({ email }) });
   const { id_token: token } = (await response.json()) as { id_token: string };
+  return { token, challenge: email };
+}
+
+/** Certificate requests with one token, each for a key of its own. */
+export function certificateRequests(count: number, { token, challenge }: KindToken): Buffer[] {
   return Array.from({ length: count }, () => {
     const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const body = {
@@ -109,7 +115,7 @@ export async function certificateRequests(count: number, url: string): Promise<B
           algorithm: 'ECDSA',
           content: encodePem('PUBLIC KEY', keys.publicKey.export({ type: 'spki', format: 'der' })),
         },
-        proofOfPossession: sign('sha256', Buffer.from(email), keys.privateKey).toString('base64'),
+        proofOfPossession: sign('sha256', Buffer.from(challenge), keys.privateKey).toString('base64'),
       },
     };
     return wireRequest({ path: '/api/v2/signingCert', body: Buffer.from(JSON.stringify(body)), contentType: json });

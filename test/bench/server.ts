@@ -13,11 +13,16 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-export async function startServer(options: { port: number; folder: string; nodeFlags?: string[] }): Promise<Server> {
+export async function startServer(options: {
+  port: number;
+  folder: string;
+  nodeFlags?: string[];
+  environment?: Readonly<Record<string, string>>;
+}): Promise<Server> {
   const child = spawn(
     process.execPath,
     [...(options.nodeFlags ?? []), cli, 'up', '--dev', '--port', String(options.port), '--data', options.folder],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...options.environment } },
   );
   await serving(child);
   return {
