@@ -55,6 +55,7 @@ export class AppendEntry {
       hash: this.options.hash,
     });
     const canonicalizedBody = canonicalizeEntry(entry);
+    const { kind } = entry;
 
     // 2. The whole leaf hash identifies the entry: the same bytes again find the earlier index. From here on a crash either
     //    leaves no trace or leaves the entry in the tree, with its search keys; the client that retries gets the same receipt.
@@ -72,7 +73,7 @@ export class AppendEntry {
         {
           logIndex: receipt.index,
           logId: this.options.logId,
-          kind: entry.kind,
+          kind,
           version: '0.0.2',
           inclusionProof: {
             logIndex: receipt.index,

@@ -28,21 +28,18 @@ export class CreateLogEntry {
     const { shard, ports, attestations } = this.options;
 
     // 1. Schema, keys, signatures and policy. What remains are the canonical bytes, and what the log keeps beside them.
-    const proposal = await proposeEntry(parseRekorBody(body, 'proposedEntry'), ports, { insert: true });
+    const { leafInput, annex, keys, attestation } = await proposed(body, ports);
 
     // 2. The statement is durable before the entry that points to it: a crash in between leaves a statement that no entry
     //    names, and never an acknowledged entry without its statement. A full queue leaves one too. A tree that was stopped
     //    stays so until somebody repairs it, and would leave one for each request: there nothing is kept.
-    if (proposal.attestation !== undefined && shard.tree.halted === undefined) {
-      await attestations?.keep(proposal.attestation);
-    }
+    if (attestation !== undefined && shard.tree.halted === undefined) await attestations?.keep(attestation);
 
     // 3. The leaf hash is the entry's identity. From here on a crash either leaves no trace or leaves the entry in the tree, with
     //    its search keys; the client that repeats itself gets 409 and the place of the entry.
-    const { annex, keys } = proposalKeys(proposal);
     const receipt = await shard.tree.add({
-      leafInput: proposal.body,
-      encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: proposal.body }),
+      leafInput,
+      encode: (_index, timestampMs) => encodeAnnexedEntry({ timestampMs, annex, entry: leafInput }),
       keys,
     });
     if (receipt.duplicate) throw new DuplicateLogEntryError(entryIdOf(shard.treeId, receipt.leafHash));
@@ -51,4 +48,10 @@ export class CreateLogEntry {
     const { id, entry } = encodeLogEntry(shard, receipt);
     return { id, json: JSON.stringify({ [id]: entry }) };
   }
+}
+
+/** What is left of a proposal once it is proven: its certificates and the rest need not outlive the wait for the batch. */
+async function proposed(body: Uint8Array | undefined, ports: V1Ports) {
+  const proposal = await proposeEntry(parseRekorBody(body, 'proposedEntry'), ports, { insert: true });
+  return { leafInput: proposal.body, attestation: proposal.attestation, ...proposalKeys(proposal) };
 }

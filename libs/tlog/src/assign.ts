@@ -4,7 +4,6 @@ import { sha256 } from '#libs/openssl';
 import { corrupt, TlogError } from './errors.js';
 import type { Proof } from './prove.js';
 import { key } from './rows.js';
-import { encodeKeys } from './search-rows.js';
 import type { Snapshot } from './snapshot.js';
 import type { TreeState } from './state.js';
 
@@ -57,6 +56,8 @@ export interface Waiter {
   readonly addition: Addition;
   /** The addition's, or the leaf hash of its leaf input. */
   readonly identity: Uint8Array;
+  /** Of its search keys, see `encodeKeys`: one text, where the keys themselves would be kept until the batch comes. */
+  readonly keys: string;
   readonly resolve: (receipt: Receipt) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -99,7 +100,7 @@ export function assignIndexes(
   const claims: Claim[] = [];
   const inBatch = new Map<string, bigint>();
   for (const waiter of batch) {
-    const { identity, addition } = waiter;
+    const { identity, addition, keys } = waiter;
     const name = key(identity);
     const index = known.get(name) ?? inBatch.get(name);
     if (index !== undefined) {
@@ -118,7 +119,7 @@ export function assignIndexes(
         identity,
         record,
         leafHash: isHashed(addition, leafInput) ? identity : leafHash(sha256, leafInput),
-        keys: encodeKeys(addition.keys ?? []),
+        keys,
       };
       checkIdentity(tree, identity, entry);
       entries.push(entry);

@@ -11,7 +11,7 @@ import { readBundleRecords, readObject, readTileNodes, widthAt } from './read.js
 import { dropKeys, type ReindexOptions, reindexStep } from './reindex.js';
 import { type Head, selectHead, selectIndexes } from './rows.js';
 import { checkBundle } from './scrub.js';
-import { selectIndexedSize } from './search-rows.js';
+import { encodeKeys, selectIndexedSize } from './search-rows.js';
 import { sequence } from './sequence.js';
 import { halt, type TreeParts, type TreeState } from './state.js';
 
@@ -102,8 +102,9 @@ export class Tree {
     if (identity.length !== 32) {
       throw new TlogError('TLOG_RECORD', `Cannot add entry: its identity has ${identity.length} bytes, not 32`);
     }
+    const keys = encodeKeys(addition.keys ?? []);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ addition, identity, resolve, reject });
+      this.#waiting.push({ addition, identity, keys, resolve, reject });
       this.#sequencing ??= this.#sequence();
     });
   }
