@@ -1,7 +1,11 @@
 import type { AuditErrorCode } from '#libs/audit';
 import type { KeyFileErrorCode } from '#libs/keyfile';
+import type { ImageErrorCode } from '#libs/image';
 import type { LoginErrorCode } from '#libs/login';
+import type { NotaryErrorCode } from '#libs/notary';
+import type { OciErrorCode } from '#libs/oci';
 import type { SignErrorCode } from '#libs/sign';
+import type { TagErrorCode } from '#libs/tags';
 
 /** How the program ends; documented in `chancery --help`, and part of its interface. */
 export const exitCodes = {
@@ -18,6 +22,14 @@ export const exitCodes = {
   refused: 5,
   /** A question about a log has no answer: something that it takes is missing, unreachable, unsigned, or the work was stopped. */
   untold: 6,
+  /** Of images, as cosign numbers them: nothing of the kind asked for is attached. */
+  noSignature: 10,
+  /** The image is not there. */
+  noImage: 11,
+  /** There are signatures, and none holds. */
+  noMatch: 12,
+  /** An identity was asked for, and all signatures were made with keys. */
+  noCertificate: 13,
   /** A bug of ours. The number is EX_SOFTWARE of sysexits(3). */
   bug: 70,
 } as const;
@@ -31,7 +43,7 @@ export class CliError extends Error {
   readonly code: string;
 
   constructor(
-    readonly exit: 'failed' | 'usage' | 'unreadable' | 'network' | 'untold',
+    readonly exit: 'failed' | 'usage' | 'unreadable' | 'network' | 'untold' | 'noImage',
     message: string,
     options: ErrorOptions & { cure?: string; code?: string } = {},
   ) {
@@ -114,6 +126,90 @@ const keyFileExits = {
   KEYFILE_PASSWORD: 'unreadable',
 } as const satisfies Record<KeyFileErrorCode, keyof typeof exitCodes>;
 
+const ociExits = {
+  OCI_REFERENCE: 'usage',
+  OCI_NOT_FOUND: 'unreadable',
+  OCI_UNAUTHORIZED: 'refused',
+  OCI_DENIED: 'refused',
+  OCI_CHALLENGE: 'network',
+  OCI_CREDENTIALS: 'unreadable',
+  OCI_DIGEST: 'failed',
+  OCI_SIZE: 'failed',
+  OCI_LIMIT: 'failed',
+  OCI_MANIFEST: 'failed',
+  OCI_SUBJECT: 'failed',
+  OCI_RESPONSE: 'network',
+  OCI_NETWORK: 'network',
+  OCI_REDIRECT: 'network',
+  OCI_UNAVAILABLE: 'network',
+  OCI_UNSUPPORTED: 'refused',
+  OCI_REFUSED: 'refused',
+  OCI_CONFLICT: 'network',
+  OCI_LAYOUT: 'unreadable',
+} as const satisfies Record<OciErrorCode, keyof typeof exitCodes>;
+
+const imageExits = {
+  IMAGE_PREDICATE: 'unreadable',
+  IMAGE_POLICY: 'unreadable',
+  IMAGE_LEGACY: 'failed',
+  IMAGE_SERVICES: 'unreadable',
+  IMAGE_SELF_CHECK: 'failed',
+  IMAGE_CONFLICT: 'network',
+  IMAGE_LIMIT: 'failed',
+  IMAGE_FOLDER: 'unreadable',
+} as const satisfies Record<ImageErrorCode, keyof typeof exitCodes>;
+
+/** By the name of the error, not by its class: loading the class would load the network client and its parsers into every command. */
+const exitTables: Readonly<Record<string, Readonly<Record<string, keyof typeof exitCodes>>>> = {
+  SignError: signExits,
+  AuditError: auditExits,
+  LoginError: loginExits,
+  KeyFileError: keyFileExits,
+  OciError: ociExits,
+  ImageError: imageExits,
+};
+
+const tagExits = {
+  TAGS_SNAPSHOT_FOUND: 'failed',
+  TAGS_SNAPSHOT_FORM: 'failed',
+  TAGS_SNAPSHOT_SIGNER: 'failed',
+  TAGS_SNAPSHOT_REPOSITORY: 'failed',
+  TAGS_CLOCK: 'failed',
+  TAGS_SNAPSHOT_TIME: 'failed',
+  TAGS_SNAPSHOT_FRESH: 'failed',
+  TAGS_FIRST_USE: 'failed',
+  TAGS_SNAPSHOT_ROLLBACK: 'failed',
+  TAGS_SNAPSHOT_FORK: 'failed',
+  TAGS_SNAPSHOT_CONTINUITY: 'failed',
+  TAGS_TAG_LISTED: 'failed',
+  TAGS_TAG_FOUND: 'failed',
+  TAGS_TAG_FORM: 'failed',
+  TAGS_TAG_BINDING: 'failed',
+  TAGS_TAG_SIGNERS: 'failed',
+  TAGS_TAG_TIME: 'failed',
+  TAGS_TAG_REVOKED: 'failed',
+  TAGS_TAG_FRESH: 'failed',
+  TAGS_IMAGE: 'failed',
+  TAGS_MALFORMED: 'failed',
+  TAGS_POLICY: 'unreadable',
+  TAGS_INPUT: 'usage',
+  TAGS_STATE: 'unreadable',
+  TAGS_CONFLICT: 'refused',
+} as const satisfies Record<TagErrorCode, keyof typeof exitCodes>;
+
+const notaryExits = {
+  NOTARY_NOT_FOUND: 'refused',
+  NOTARY_FORMAT: 'failed',
+  NOTARY_LIMIT: 'failed',
+  NOTARY_PIN: 'failed',
+  NOTARY_ROTATION: 'failed',
+  NOTARY_SIGNATURE: 'failed',
+  NOTARY_HASH: 'failed',
+  NOTARY_VERSION: 'failed',
+  NOTARY_EXPIRED: 'failed',
+  NOTARY_DELEGATION: 'failed',
+} as const satisfies Record<NotaryErrorCode, keyof typeof exitCodes>;
+
 /** What to tell about an error, and how to end. */
 export interface Failure {
   exitCode: ExitCode;
@@ -132,26 +228,19 @@ export function describeFailure(error: unknown): Failure {
       cure: error.cure,
     };
   }
-  // By name, not by class: loading the class would load the network client and its parsers into every command.
-  if (error instanceof Error && error.name === 'SignError' && isSignErrorCode((error as { code?: unknown }).code)) {
-    const { code, message, cure } = error as Error & { code: SignErrorCode; cure?: string };
-    return { exitCode: exitCodes[signExits[code]], code, message, cure };
+  if (error instanceof Error) {
+    const { name, message, code, cure } = error as Error & { code?: unknown; cure?: string };
+    const exits = Object.hasOwn(exitTables, name) ? exitTables[name] : undefined;
+    const exit = typeof code === 'string' && exits && Object.hasOwn(exits, code) ? exits[code] : undefined;
+    if (exit !== undefined) return { exitCode: exitCodes[exit], code: String(code), message, cure };
   }
-  if (error instanceof Error && error.name === 'AuditError' && isAuditErrorCode((error as { code?: unknown }).code)) {
-    const { code, message, cure } = error as Error & { code: AuditErrorCode; cure?: string };
-    return { exitCode: exitCodes[auditExits[code]], code, message, cure };
+  if (error instanceof Error && error.name === 'TagError' && isTagErrorCode((error as { code?: unknown }).code)) {
+    const { code, message, cure } = error as Error & { code: TagErrorCode; cure?: string };
+    return { exitCode: exitCodes[tagExits[code]], code, message, cure };
   }
-  if (error instanceof Error && error.name === 'LoginError' && isLoginErrorCode((error as { code?: unknown }).code)) {
-    const { code, message, cure } = error as Error & { code: LoginErrorCode; cure?: string };
-    return { exitCode: exitCodes[loginExits[code]], code, message, cure };
-  }
-  if (
-    error instanceof Error &&
-    error.name === 'KeyFileError' &&
-    isKeyFileErrorCode((error as { code?: unknown }).code)
-  ) {
-    const { code, message, cure } = error as Error & { code: KeyFileErrorCode; cure?: string };
-    return { exitCode: exitCodes[keyFileExits[code]], code, message, cure };
+  if (error instanceof Error && error.name === 'NotaryError' && isNotaryErrorCode((error as { code?: unknown }).code)) {
+    const { code, message, cure } = error as Error & { code: NotaryErrorCode; cure?: string };
+    return { exitCode: exitCodes[notaryExits[code]], code, message, cure };
   }
   return {
     exitCode: exitCodes.bug,
@@ -161,18 +250,10 @@ export function describeFailure(error: unknown): Failure {
   };
 }
 
-function isSignErrorCode(code: unknown): code is SignErrorCode {
-  return typeof code === 'string' && Object.hasOwn(signExits, code);
+function isTagErrorCode(code: unknown): code is TagErrorCode {
+  return typeof code === 'string' && Object.hasOwn(tagExits, code);
 }
 
-function isAuditErrorCode(code: unknown): code is AuditErrorCode {
-  return typeof code === 'string' && Object.hasOwn(auditExits, code);
-}
-
-function isLoginErrorCode(code: unknown): code is LoginErrorCode {
-  return typeof code === 'string' && Object.hasOwn(loginExits, code);
-}
-
-function isKeyFileErrorCode(code: unknown): code is KeyFileErrorCode {
-  return typeof code === 'string' && Object.hasOwn(keyFileExits, code);
+function isNotaryErrorCode(code: unknown): code is NotaryErrorCode {
+  return typeof code === 'string' && Object.hasOwn(notaryExits, code);
 }

@@ -34,7 +34,7 @@ export function needsPassword(pem: string): boolean {
 async function readPassword(terminal: Terminal, path: string): Promise<string> {
   const given = terminal.env['COSIGN_PASSWORD'];
   if (given !== undefined) return given;
-  if (terminal.askSecret === undefined) throw noPassword();
+  if (terminal.askSecret === undefined) throw noPassword('unreadable', `open ${path}`);
   return terminal.askSecret(`Password of ${path}: `);
 }
 
@@ -45,7 +45,7 @@ async function readPassword(terminal: Terminal, path: string): Promise<string> {
 export async function readNewPassword(terminal: Terminal): Promise<string> {
   const given = terminal.env['COSIGN_PASSWORD'];
   if (given !== undefined) return given;
-  if (terminal.askSecret === undefined) throw noPassword();
+  if (terminal.askSecret === undefined) throw noPassword('usage', 'encrypt the key');
   const password = await terminal.askSecret('Password for the new key: ');
   if ((await terminal.askSecret('The same password again: ')) !== password) {
     throw new CliError('usage', 'Cannot encrypt the key: the two passwords differ');
@@ -53,8 +53,8 @@ export async function readNewPassword(terminal: Terminal): Promise<string> {
   return password;
 }
 
-function noPassword(): CliError {
-  return new CliError('usage', 'Cannot open or make an encrypted key: there is no password', {
+function noPassword(exit: 'usage' | 'unreadable', action: string): CliError {
+  return new CliError(exit, `Cannot ${action}: there is no password`, {
     cure: 'Set COSIGN_PASSWORD (it may be empty), or run this at a terminal, which asks for it',
   });
 }

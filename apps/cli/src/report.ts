@@ -5,7 +5,10 @@ import { columns, printable, style } from './style.js';
 const marks = { passed: '✓', failed: '✗', skipped: '–' } as const;
 
 /** Every check in order, with what was found; for a failed one what would cure it. */
-export function printChecks(terminal: Terminal, checks: readonly Check[]): void {
+export function printChecks(
+  terminal: Terminal,
+  checks: readonly Pick<Check, 'state' | 'title' | 'detail' | 'cure'>[],
+): void {
   const paint = style(terminal.colours.out);
   const colour = { passed: paint.good, failed: paint.bad, skipped: paint.faint };
   for (const { state, title, detail, cure } of checks) {

@@ -14,12 +14,8 @@ import { issuersIn, readSigningConfig, readTrustedRoot } from './trust-files.js'
 import { fetchTrust } from './trust-service.js';
 import { verifyBytes, type Demand } from './verify.js';
 
-export interface SignFilesOptions extends IdentityOptions {
+export interface SignFilesOptions extends SigningOptions {
   bundle?: string;
-  url?: string;
-  signingConfig?: string;
-  trustedRoot?: string;
-  key?: string;
   inToto?: boolean;
   json?: boolean;
 }
@@ -67,6 +63,11 @@ function checkUsage(files: string[], options: SignFilesOptions): void {
       cure: 'Leave --bundle out: each bundle goes to <file>.sigstore.json',
     });
   }
+  checkSigningUsage(options);
+}
+
+/** @throws CliError `usage` */
+export function checkSigningUsage(options: SigningOptions): void {
   if ((options.url === undefined) === (options.signingConfig === undefined)) {
     throw new CliError('usage', 'Cannot sign: give either --url or --signing-config, to say which services to use');
   }
@@ -82,11 +83,20 @@ async function readArtifact(file: string, { inToto }: SignFilesOptions): Promise
   return { kind: 'file', path: file };
 }
 
-/** Services, trust and token. */
-async function prepare(
+/** The flags about how to sign, whatever is signed. */
+export interface SigningOptions extends IdentityOptions {
+  url?: string;
+  signingConfig?: string;
+  trustedRoot?: string;
+  key?: string;
+}
+
+/** Services, trust and token. `logVersion`: which API of Rekor's the log must have, default 2. */
+export async function prepare(
   terminal: Terminal,
-  options: SignFilesOptions,
+  options: SigningOptions,
   key: SigningKey | undefined,
+  logVersion?: 1 | 2,
 ): Promise<SignOptions> {
   const http = { fetch: terminal.fetch };
   const paint = style(terminal.colours.err);
@@ -103,7 +113,11 @@ async function prepare(
       `${paint.warn('note:')} the trusted root came from the server itself: good enough to check this signing, not to verify with.\n`,
     );
   }
-  const services = chooseServices(config, { now: new Date(terminal.now()), managedKey: key !== undefined });
+  const services = chooseServices(config, {
+    now: new Date(terminal.now()),
+    managedKey: key !== undefined,
+    ...(logVersion !== undefined && { logVersion }),
+  });
   const ca = services.certificateAuthority;
   if (ca !== undefined && isPlainRemote(ca)) {
     terminal.err(

@@ -21,6 +21,7 @@ export { type Artifact } from './artifact.js';
 export { SignError, type SignErrorCode, type SignErrorOptions } from './error.js';
 export { callService, joinUrl, type HttpOptions, type ServiceRequest, type ServiceResponse } from './http.js';
 export { generateSigningKey, loadSigningKey, type SignedChunks, type SigningKey } from './key.js';
+export { encodeEnvelope } from './log-v1.js';
 export { chooseServices, type Services } from './services.js';
 export { sign, signMany, type SignOptions } from './sign.js';
 export { readToken, type TokenCheck, type TokenClaims } from './token.js';

@@ -13,6 +13,8 @@ export interface LogRequest extends LogTrust {
   entry: HashedRekord;
   /** The envelope that was signed, if it was one: the entry's digest is then that of its pre-authentication encoding. */
   envelope?: { payloadType: string; payload: Uint8Array };
+  /** Which kind an envelope is offered as first. Default `dsse`. */
+  envelopeEntry?: 'dsse' | 'hashedrekord';
 }
 
 const MAX_RESPONSE_BYTES = 10 * 1000 * 1000;
@@ -22,16 +24,17 @@ const MAX_RESPONSE_BYTES = 10 * 1000 * 1000;
  * the checkpoint is signed by a log in it.
  *
  * An envelope is offered as `dsse` 0.0.2 first. Newer logs take a `hashedrekord` over its encoding instead and refuse the former with 400; but the
- * released verifier of sigstore-js (4.x) compares such an entry with the hash of the payload, and can check only the former.
+ * released verifier of sigstore-js (4.x) compares such an entry with the hash of the payload, and can check only the former. Those of sigstore-go, which cosign
+ * uses, know only the latter: whoever signs for them sets `envelopeEntry`.
  *
  * @throws SignError `SIGN_LOG_*`, `SIGN_RESPONSE_MALFORMED`, and those of `callService`
  * @see Rekor's v2 log specification, CreateEntry
  */
 export async function logEntry(request: LogRequest, http: HttpOptions): Promise<TlogEntry> {
-  const { entry, envelope } = request;
+  const { entry, envelope, envelopeEntry = 'dsse' } = request;
   const signature = { content: encodeBase64(entry.signature) };
   const verifier = { ...encodeVerifier(entry.verifier), keyDetails: entry.keyDetails };
-  if (envelope !== undefined) {
+  if (envelope !== undefined && envelopeEntry === 'dsse') {
     const dsse: DsseEntry = {
       kind: 'dsse',
       payloadHash: sha256(envelope.payload),

@@ -9,6 +9,7 @@ import { SignError } from './error.js';
 import type { HttpOptions } from './http.js';
 import { generateSigningKey, type SignedChunks, type SigningKey } from './key.js';
 import { logEntry } from './log.js';
+import { logEntryV1 } from './log-v1.js';
 import type { Services } from './services.js';
 import { requestTimestamp } from './timestamp.js';
 import { readToken } from './token.js';
@@ -24,6 +25,11 @@ export interface SignOptions extends HttpOptions {
   key?: SigningKey;
   /** With it every answer is verified to the end: chain, SCT, timestamp authority, checkpoint. Without it only what the answers say about each other. */
   trustedRoot?: TrustedRoot;
+  /**
+   * How a log with Rekor's API v2 is offered an envelope: as `dsse` (the default), which verifiers of npm packages can check, or as a `hashedrekord` over its
+   * encoding, which those of sigstore-go can, cosign among them.
+   */
+  envelopeEntry?: 'dsse' | 'hashedrekord';
   /** Milliseconds since 1970. */
   now: () => number;
 }
@@ -72,7 +78,7 @@ async function signOne(artifact: Artifact, { key, certificate }: Credential, opt
   // 2. The signature: over the artifact, or over the envelope's PAE.
   const { content, signed } = await signContent(artifact, key);
   // 3. A trusted time for the signature. A v2 log gives none, so a certificate, which expires, needs one.
-  if (certificate !== undefined && services.timestampAuthorities.length === 0) {
+  if (certificate !== undefined && services.timestampAuthorities.length === 0 && services.logVersion !== 1) {
     throw new SignError(
       'SIGN_SERVICES',
       'Cannot sign with a certificate: no timestamp authority is given, and the log gives no time',
@@ -104,13 +110,15 @@ async function signOne(artifact: Artifact, { key, certificate }: Credential, opt
     verifier: certificate ? { x509Certificate: certificate.der } : { publicKey: key.publicKey.spki },
   };
   const tlogEntries: TlogEntry[] = [];
+  const submit = services.logVersion === 1 ? logEntryV1 : logEntry;
   for (const url of services.logs) {
     tlogEntries.push(
-      await logEntry(
+      await submit(
         {
           url,
           entry,
           ...(content.kind === 'dsse' && { envelope: content.envelope }),
+          ...(options.envelopeEntry && { envelopeEntry: options.envelopeEntry }),
           nowMs: options.now(),
           ...(trustedRoot && { trustedRoot }),
         },
