@@ -1,0 +1,71 @@
+import { OciError, type OciErrorCode } from '#libs/oci';
+import { SimpleSigningError, type SimpleSigningErrorCode } from '#libs/simple-signing';
+import { CliError } from './exit.js';
+
+const simpleExits = {
+  SIMPLE_REFERENCE: 'usage',
+  SIMPLE_PAYLOAD: 'failed',
+  SIMPLE_MESSAGE: 'failed',
+  SIMPLE_TOO_LARGE: 'unreadable',
+  SIMPLE_KEY: 'unreadable',
+  SIMPLE_PASSPHRASE: 'unreadable',
+  SIMPLE_SIGNER: 'failed',
+  SIMPLE_KEY_STATE: 'failed',
+  SIMPLE_SIGNATURE: 'failed',
+  SIMPLE_DIGEST: 'failed',
+  SIMPLE_IDENTITY: 'failed',
+  SIMPLE_POLICY: 'unreadable',
+  SIMPLE_REGISTRIES: 'unreadable',
+  SIMPLE_LOOKASIDE_URL: 'usage',
+  SIMPLE_LOOKASIDE: 'network',
+} as const satisfies Record<SimpleSigningErrorCode, CliError['exit']>;
+
+const cures: Partial<Record<SimpleSigningErrorCode, string>> = {
+  SIMPLE_PASSPHRASE:
+    'Give --passphrase-file, or run the command at a terminal; a key comes out of gpg-agent with `gpg --armor --export-secret-keys FINGERPRINT`',
+  SIMPLE_KEY:
+    'Keys come from `gpg --export FINGERPRINT` (public) and `gpg --armor --export-secret-keys FINGERPRINT` (private)',
+  SIMPLE_KEY_STATE:
+    'See `gpg --list-keys`: a key that has expired or was revoked signs nothing, and nothing that it signed is believed',
+  SIMPLE_POLICY: 'See containers-policy.json(5): podman and skopeo refuse such a file as well',
+};
+
+const ociExits = {
+  OCI_REFERENCE: 'usage',
+  OCI_NOT_FOUND: 'unreadable',
+  OCI_UNAUTHORIZED: 'network',
+  OCI_DENIED: 'network',
+  OCI_CHALLENGE: 'network',
+  OCI_CREDENTIALS: 'unreadable',
+  OCI_DIGEST: 'failed',
+  OCI_SIZE: 'failed',
+  OCI_LIMIT: 'network',
+  OCI_MANIFEST: 'failed',
+  OCI_SUBJECT: 'failed',
+  OCI_RESPONSE: 'network',
+  OCI_NETWORK: 'network',
+  OCI_REDIRECT: 'network',
+  OCI_UNAVAILABLE: 'network',
+  OCI_UNSUPPORTED: 'network',
+  OCI_REFUSED: 'network',
+  OCI_CONFLICT: 'network',
+  OCI_LAYOUT: 'unreadable',
+} as const satisfies Record<OciErrorCode, CliError['exit']>;
+
+/** Runs a command; the errors of the libraries that it is made of get their exit codes and cures. */
+export async function withExits<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof SimpleSigningError) {
+      const { code, message } = cause;
+      const cure = cures[code];
+      throw new CliError(simpleExits[code], message, { cause, code, ...(cure !== undefined && { cure }) });
+    }
+    if (cause instanceof OciError) {
+      const { code, message, cure } = cause;
+      throw new CliError(ociExits[code], message, { cause, code, ...(cure !== undefined && { cure }) });
+    }
+    throw cause;
+  }
+}
