@@ -5,8 +5,12 @@ import { exitCodes, type ExitCode } from './exit.js';
 import { reportFailure } from './failure.js';
 import { addCa } from './program-ca.js';
 import { addIdentityOptions, addLogin } from './program-identity.js';
+import { addImage } from './program-image.js';
 import { addKeys } from './program-key.js';
 import { addLog } from './program-log.js';
+import { addPolicy } from './program-policy.js';
+import { addSimpleSigning } from './program-simple.js';
+import { addTag } from './program-tag.js';
 
 /** An action gets what commander read and returns how to end. */
 export type Action<Arguments extends unknown[]> = (terminal: Terminal, ...given: Arguments) => Promise<ExitCode>;
@@ -20,6 +24,10 @@ Exit codes:
   4   a service cannot be reached or does not work
   5   a service refused the request
   6   a question about a log has no answer: what it takes is missing, unreachable or unsigned, or the work was stopped
+  10  an image has no signature or attestation of the kind asked for
+  11  the registry has no such image
+  12  an image has some, and none of them holds
+  13  an identity was asked for, and all there is was signed with keys
   70  a bug in this program
 `;
 
@@ -71,9 +79,13 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   addSign(program, act);
   addVerify(program, act);
   addKeys(program, act);
+  addTag(program, act);
   addLogin(program, act);
   addLog(program, act);
   addCa(program, act);
+  addImage(program, act);
+  addSimpleSigning(program, act);
+  addPolicy(program, act);
   addTrust(program, act);
   return program;
 }
