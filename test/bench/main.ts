@@ -4,7 +4,7 @@
  *     npm run bench                        everything; filling logs with a million entries takes most of the time
  *     npm run bench -- --entries 100000    smaller full logs
  *     npm run bench -- --seconds 3         shorter load
- *     npm run bench -- --only audit        one part of: appends, service, kinds, growth, audit, verify; may be repeated
+ *     npm run bench -- --only audit        one part of: appends, service, kinds, growth, audit, verify, images; may be repeated
  *
  * Standard output: one JSON object a line; standard error: progress, and the table at the end.
  */
@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { measureAudit } from './audit.js';
 import { fillLog, fillRekor1, freePort, newInstance } from './fill.js';
 import { measureFloors } from './floor.js';
+import { measureImages } from './images.js';
 import { measureKinds } from './kinds.js';
 import { load, type LoadResult } from './load.js';
 import { certificateRequests, developmentToken, entryRequests, rekor1Requests, timestampRequests } from './requests.js';
@@ -101,6 +102,7 @@ try {
     }
   }
   if (asked('verify')) await measureVerify(server, small);
+  if (asked('images')) await measureImages(server, small);
   await server.stop();
 } finally {
   for (const folder of folders) await rm(folder, { recursive: true, force: true });
