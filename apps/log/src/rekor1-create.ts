@@ -3,7 +3,7 @@ import { encodeAnnexedEntry } from '#libs/tlog';
 import { proposalKeys } from './entry-keys.js';
 import type { Attestations } from './rekor1-attestations.js';
 import { DuplicateLogEntryError } from './rekor1-errors.js';
-import { encodeLogEntry, entryIdOf, type RekorShard } from './rekor1-log.js';
+import { encodeLogEntry, entryIdOf, type RekorShard, writeLogEntry } from './rekor1-log.js';
 import { parseRekorBody } from './rekor1-request.js';
 
 const { proposeEntry } = await loadProposals();
@@ -46,7 +46,7 @@ export class CreateLogEntry {
 
     // 4. The engine proved the entry against the checkpoint it just published. Only now may it be promised.
     const { id, entry } = encodeLogEntry(shard, receipt);
-    return { id, json: JSON.stringify({ [id]: entry }) };
+    return { id, json: writeLogEntry(id, entry) };
   }
 }
 

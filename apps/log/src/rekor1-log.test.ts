@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import * as fc from 'fast-check';
+import { describe, expect, it, test } from 'vitest';
 import { parsePublicKey } from '#libs/crypto';
 import { encodeBase64, encodeHex, parseBase64, parseHex } from '#libs/encoding';
 import { leafHash } from '#libs/merkle';
 import { ecdsaNoteVerifier, verifyCheckpoint } from '#libs/note';
 import { opensslCrypto, sha256, verifySync } from '#libs/openssl';
 import { encodeAnnexedEntry, type Tree } from '#libs/tlog';
-import { encodeLogEntry, entryIdOf, promiseInput } from './rekor1-log.js';
+import { encodeLogEntry, entryIdOf, type LogEntry, promiseInput, writeLogEntry } from './rekor1-log.js';
 import { cleanRekorPath } from './rekor1-path.js';
 
 // An entry of the public instance, from the bundle managed-key-happy-path of sigstore/sigstore-conformance (test/assets/bundle-verify).
@@ -102,6 +103,40 @@ describe('an entry of the public instance', () => {
         `"logIndex":771488337,"rootHash":"${golden.rootHash}","treeSize":649584076},"signedEntryTimestamp":"${golden.promise}"}}`,
     );
   });
+});
+
+test('writeLogEntry() writes what JSON.stringify() would', () => {
+  const hash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(encodeHex);
+  const base64 = fc.uint8Array().map(encodeBase64);
+  const anyEntry: fc.Arbitrary<LogEntry> = fc
+    .record({ checkpoint: fc.string({ unit: 'binary' }), hashes: fc.array(hash), number: fc.maxSafeNat() })
+    .chain(({ checkpoint, hashes, number }) =>
+      fc.record(
+        {
+          attestation: fc.record({ data: base64 }),
+          body: base64,
+          integratedTime: fc.maxSafeNat(),
+          logID: hash,
+          logIndex: fc.constant(number),
+          verification: fc.record({
+            inclusionProof: fc.record({
+              checkpoint: fc.constant(checkpoint),
+              hashes: fc.constant(hashes),
+              logIndex: fc.constant(number),
+              rootHash: hash,
+              treeSize: fc.maxSafeNat(),
+            }),
+            signedEntryTimestamp: base64,
+          }),
+        },
+        { requiredKeys: ['body', 'integratedTime', 'logID', 'logIndex', 'verification'] },
+      ),
+    );
+  fc.assert(
+    fc.property(hash, anyEntry, (id, entry) => {
+      expect(writeLogEntry(id, entry)).toBe(JSON.stringify({ [id]: entry }));
+    }),
+  );
 });
 
 describe('cleanRekorPath()', () => {

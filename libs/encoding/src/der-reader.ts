@@ -68,7 +68,7 @@ class Element implements DerElement {
 export function parseDer(bytes: Uint8Array): DerElement {
   const element = readElement(bytes, 0, bytes.length);
   if (element.stop !== bytes.length) throw fail(`${bytes.length - element.stop} bytes after the element`);
-  checkBelow(element, 1);
+  checkBelow(bytes, element.tag, element.body, element.stop, 1);
   return element;
 }
 
@@ -254,6 +254,15 @@ export function readTime(element: DerElement): Date {
 }
 
 function readElement(source: Uint8Array, start: number, limit: number): Element {
+  const body = readHead(source, start, limit);
+  return new Element(source, start, body, stopOfHead, source[start] as number);
+}
+
+/** Where the element ends that `readHead` has read last: beside its result, because an object for each element that is only walked past is half of a parse. */
+let stopOfHead = 0;
+
+/** Reads identifier and length of the element at `start`: the offset of its contents. Its tag is the byte at `start`. */
+function readHead(source: Uint8Array, start: number, limit: number): number {
   const tag = source[start];
   let length = source[start + 1];
   if (tag === undefined || length === undefined || start + 2 > limit) throw fail('ends inside a tag or length');
@@ -270,18 +279,20 @@ function readElement(source: Uint8Array, start: number, limit: number): Element 
     body += size;
   }
   if (length > limit - body) throw fail(`length ${length} is above the ${limit - body} bytes that remain`);
-  return new Element(source, start, body, body + length, tag);
+  stopOfHead = body + length;
+  return body;
 }
 
-/** Recursion is bounded by MAX_DEPTH; each element is visited once. */
-function checkBelow(element: Element, depth: number): void {
-  checkForm(element.tag);
-  if ((element.tag & CONSTRUCTED) === 0) return;
-  if (depth >= MAX_DEPTH && element.body < element.stop) throw fail(`more than ${MAX_DEPTH} levels`);
-  for (let offset = element.body; offset < element.stop;) {
-    const child = readElement(element.source, offset, element.stop);
-    checkBelow(child, depth + 1);
-    offset = child.stop;
+/** The forms of the element and of all elements inside it. Recursion is bounded by MAX_DEPTH; each element is visited once. */
+function checkBelow(source: Uint8Array, tag: number, body: number, stop: number, depth: number): void {
+  checkForm(tag);
+  if ((tag & CONSTRUCTED) === 0) return;
+  if (depth >= MAX_DEPTH && body < stop) throw fail(`more than ${MAX_DEPTH} levels`);
+  for (let offset = body; offset < stop;) {
+    const childBody = readHead(source, offset, stop);
+    const childStop = stopOfHead;
+    checkBelow(source, source[offset] as number, childBody, childStop, depth + 1);
+    offset = childStop;
   }
 }
 

@@ -50,13 +50,26 @@ export function climbTo(
   hash: Uint8Array,
   siblings: readonly Uint8Array[],
 ): Uint8Array {
+  return climbWay(sha256, index, climbing, hash, siblings)[siblings.length] as Uint8Array;
+}
+
+/** As `climbTo`, with all that it comes by: one hash more than `siblings`, which may end before the root. */
+export function climbWay(
+  sha256: Sha256,
+  index: bigint,
+  climbing: Climb,
+  hash: Uint8Array,
+  siblings: readonly Uint8Array[],
+): Uint8Array[] {
+  const way = [hash];
   let at = index;
   siblings.forEach((sibling, step) => {
     const isRight = step >= climbing.inner || (at & 1n) === 1n;
     hash = isRight ? nodeHash(sha256, sibling, hash) : nodeHash(sha256, hash, sibling);
+    way.push(hash);
     at >>= 1n;
   });
-  return hash;
+  return way;
 }
 
 /** As `climbTo`, keeping only siblings on the left: the root of the tree that ends with this subtree. */

@@ -56,7 +56,9 @@ export function checkHash(hash: Uint8Array): void {
 
 /** Not in constant time: hashes of a public tree are no secret. */
 export function equalHashes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
 }
 
 /** The first 16 hex digits: enough to tell two roots apart in a message. */

@@ -5,6 +5,7 @@ import { counting, hex, nodes, path, ranges, sha256, sparse, fromHex } from '../
 import {
   inclusionNodes,
   type InclusionProof,
+  InclusionVerifier,
   MAX_TREE_SIZE,
   MerkleError,
   type MerkleErrorCode,
@@ -185,6 +186,86 @@ describe('inclusionNodes()', () => {
         { level: 0, index: 6n },
       ],
     ]);
+  });
+});
+
+describe('InclusionVerifier', () => {
+  const verifierOf = (size: bigint, hash = counted, hasher = sha256) =>
+    new InclusionVerifier(hasher, { size, root: hash(0n, size) });
+
+  function codeBy(verifier: InclusionVerifier, claim: Claim): MerkleErrorCode | undefined {
+    try {
+      verifier.verify(claim);
+      return undefined;
+    } catch (error) {
+      if (error instanceof MerkleError) return error.code;
+      throw error;
+    }
+  }
+
+  it('accepts every entry after every other, of all trees up to 40', () => {
+    for (let size = 1n; size <= 40n; size++) {
+      const claims = Array.from({ length: Number(size) }, (_, index) => claimOf(counted, BigInt(index), size));
+      for (const first of claims) {
+        for (const second of claims) {
+          const verifier = verifierOf(size);
+          for (const claim of [first, second, first]) {
+            if (codeBy(verifier, claim) !== undefined) expect.fail(`${claim.index} of ${size}`);
+          }
+        }
+      }
+    }
+  });
+
+  it.each([1n, 2n, 3n, 5n, 7n, 8n, 13n])('refuses each wrong answer after each right one, of a tree of %s', (size) => {
+    const claims = Array.from({ length: Number(size) }, (_, index) => claimOf(counted, BigInt(index), size));
+    for (const before of claims) {
+      for (const claim of claims) {
+        for (const [name, wrong] of mutations(claim)) {
+          // Size and root are the verifier's own.
+          if (wrong.size !== size || wrong.root !== claim.root) continue;
+          const verifier = verifierOf(size);
+          expect(codeBy(verifier, before)).toBeUndefined();
+          expect(codeBy(verifier, wrong), `${name} of ${claim.index} after ${before.index}`).toBe(codeOf(wrong));
+          // And learns nothing from it.
+          expect(codeBy(verifier, claim)).toBeUndefined();
+          expect(codeBy(verifier, wrong)).toBe(codeOf(wrong));
+        }
+      }
+    }
+  });
+
+  it('decides as verifyInclusion() does, whatever came before', () => {
+    const anySize = fc.bigInt(1n, 300n);
+    const step = fc.record({ index: fc.nat(), mutation: fc.option(fc.nat(), { freq: 3 }) });
+    fc.assert(
+      fc.property(anySize, fc.array(step, { minLength: 2, maxLength: 12 }), (size, steps) => {
+        const verifier = verifierOf(size);
+        for (const { index, mutation } of steps) {
+          const right = claimOf(counted, BigInt(index) % size, size);
+          const wrong = mutations(right).map(([, claim]) => ({ ...claim, size, root: right.root }));
+          const claim = mutation === null ? right : (wrong[mutation % wrong.length] as Claim);
+          expect(codeBy(verifier, claim)).toBe(codeOf(claim));
+        }
+      }),
+    );
+  });
+
+  it('hashes two nodes for each of many entries in a row, however large the tree', () => {
+    const size = 2n ** 40n + 256n;
+    const first = 2n ** 40n;
+    const hash = sparse(Array.from({ length: 256 }, (_, at) => first - 256n + BigInt(at)));
+    const claims = Array.from({ length: 256 }, (_, at) => claimOf(hash, first - 256n + BigInt(at), size));
+    let hashed = 0;
+    const verifier = verifierOf(size, hash, (data) => (hashed++, sha256(data)));
+    for (const claim of claims) verifier.verify(claim);
+    expect(hashed).toBe(255 + 248 + (claims[0]?.proof.length ?? 0) - 1);
+  });
+
+  it('refuses a root that is none', () => {
+    expect(() => new InclusionVerifier(sha256, { size: 2n, root: new Uint8Array(31) })).toThrow(
+      expect.objectContaining({ code: 'MERKLE_HASH_LENGTH' }) as MerkleError,
+    );
   });
 });
 

@@ -21,6 +21,7 @@ export { edgeNodes, MAX_TREE_SIZE, type NodeId, type ReadNode, rootFromNodes } f
 export { type ProofNodes } from './climb.js';
 export {
   type InclusionProof,
+  InclusionVerifier,
   inclusionNodes,
   proveInclusion,
   rootFromInclusionProof,

@@ -1,5 +1,5 @@
 import { equalBytes } from '#libs/encoding';
-import { proveInclusion, TILE_WIDTH, verifyInclusion } from '#libs/merkle';
+import { InclusionVerifier, proveInclusion, TILE_WIDTH } from '#libs/merkle';
 import { sha256 } from '#libs/openssl';
 import { assignIndexes, type Claim, type NewEntry, type Waiter } from './assign.js';
 import { corrupt, storeError } from './errors.js';
@@ -140,6 +140,7 @@ async function proveBatch(
   written: { entries: NewEntry[]; readBack: ReadBack } | undefined,
 ): Promise<void> {
   const proven = new Map<bigint, ProvenRecord>();
+  const verifier = new InclusionVerifier(sha256, { size: head.size, root: head.rootHash });
   const first = written?.entries[0]?.index ?? head.size;
   let inThisTurn = 0;
   for (const { waiter, index, duplicate } of claims) {
@@ -147,7 +148,7 @@ async function proveBatch(
     if (entry === undefined) {
       entry =
         written !== undefined && index >= first
-          ? proveWritten(tree, head, written.readBack, index)
+          ? proveWritten({ tree, head, verifier }, written.readBack, index)
           : await proveDuplicate(tree, head, waiter.identity, index);
       proven.set(index, entry);
     }
@@ -160,8 +161,7 @@ async function proveBatch(
 }
 
 function proveWritten(
-  tree: TreeState,
-  head: Snapshot,
+  { tree, head, verifier }: { tree: TreeState; head: Snapshot; verifier: InclusionVerifier },
   { start, records, nodes }: ReadBack,
   index: bigint,
 ): ProvenRecord {
@@ -172,7 +172,7 @@ function proveWritten(
   const proven = nodes.read(0, index);
   const hashes = proveInclusion(sha256, index, size, nodes.read);
   try {
-    verifyInclusion(sha256, { index, size, leafHash: proven, proof: hashes, root: rootHash });
+    verifier.verify({ index, leafHash: proven, proof: hashes });
   } catch (error) {
     throw corrupt({ tree: tree.name, at: 'memory', index }, 'has no proof to the signed root', { cause: error });
   }
