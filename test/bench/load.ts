@@ -40,11 +40,12 @@ export async function load(options: {
   const latencies = new Float64Array(options.requests.length);
   const statuses: Record<number, number> = {};
   let next = 0;
-  const sockets = await Promise.all(Array.from({ length: options.connections }, () => open(options.port)));
+  const connections = await Promise.all(
+    Array.from({ length: options.connections }, () => Connection.open(options.port)),
+  );
   const started = performance.now();
   await Promise.all(
-    sockets.map(async (socket) => {
-      const read = answers(socket);
+    connections.map(async (connection) => {
       for (;;) {
         const index = next++;
         const request = options.requests[index];
@@ -54,12 +55,11 @@ export async function load(options: {
           if (due > 0) await new Promise((resolve) => setTimeout(resolve, due));
         }
         const sent = performance.now();
-        socket.write(request);
-        const status = await read();
+        const status = await connection.ask(request);
         latencies[index] = performance.now() - sent;
         statuses[status] = (statuses[status] ?? 0) + 1;
       }
-      socket.destroy();
+      connection.close();
     }),
   );
   const seconds = (performance.now() - started) / 1000;
@@ -77,41 +77,68 @@ export async function load(options: {
   };
 }
 
-function open(port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true }, () => resolve(socket));
-    socket.once('error', reject);
-  });
-}
+/** Where reads go, of all connections: what came is counted, not kept. */
+const CHUNK = Buffer.alloc(65_536);
 
-/** A function that resolves with the status of the next answer, once it is all there. */
-function answers(socket: Socket): () => Promise<number> {
-  let buffered: Buffer = Buffer.alloc(0);
-  let waiting: ((status: number) => void) | undefined;
-  let failed: ((error: Error) => void) | undefined;
-  const deliver = (): void => {
-    const end = buffered.indexOf('\r\n\r\n');
-    if (end < 0 || waiting === undefined) return;
-    const head = buffered.toString('latin1', 0, end);
-    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN);
-    if (Number.isNaN(length)) throw new Error('The answer has no content length');
-    if (buffered.length < end + 4 + length) return;
-    const status = Number(head.slice(9, 12));
-    buffered = buffered.subarray(end + 4 + length);
-    const resolve = waiting;
-    waiting = undefined;
-    resolve(status);
-  };
-  socket.on('data', (chunk: Buffer) => {
-    buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-    deliver();
-  });
-  socket.on('error', (error) => failed?.(error));
-  socket.on('close', () => failed?.(new Error('The server closed the connection')));
-  return () =>
-    new Promise((resolve, reject) => {
-      waiting = resolve;
-      failed = reject;
-      deliver();
+/** A kept-alive connection. */
+class Connection {
+  readonly #socket: Socket;
+  /** The beginning of a head that is not all there. */
+  #head: Buffer = Buffer.alloc(0);
+  #status = 0;
+  /** Bytes of the answer's body that are still to come; undefined before its head is there. */
+  #missing: number | undefined;
+  #resolve: (status: number) => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+
+  private constructor(port: number) {
+    const onread = { buffer: CHUNK, callback: (length: number) => (this.#read(CHUNK.subarray(0, length)), true) };
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true, onread });
+    this.#socket.on('error', (error) => this.#reject(error));
+    this.#socket.on('close', () => this.#reject(new Error('The server closed the connection')));
+  }
+
+  static open(port: number): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const connection = new Connection(port);
+      connection.#reject = reject;
+      connection.#socket.once('connect', () => resolve(connection));
     });
+  }
+
+  /** Sends a request, and gives the status once the whole answer is there. */
+  ask(request: Buffer): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#socket.write(request);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#missing === undefined) {
+      const bytes = this.#head.length === 0 ? chunk : Buffer.concat([this.#head, chunk]);
+      const end = bytes.indexOf('\r\n\r\n');
+      if (end < 0) {
+        this.#head = Buffer.from(bytes);
+        return;
+      }
+      const head = bytes.toString('latin1', 0, end);
+      const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
+      if (length === undefined) return this.#reject(new Error('The answer has no content length'));
+      this.#head = Buffer.alloc(0);
+      this.#status = Number(head.slice(9, 12));
+      this.#missing = end + 4 + Number(length) - bytes.length;
+    } else {
+      this.#missing -= chunk.length;
+    }
+    if (this.#missing > 0) return;
+    if (this.#missing < 0) return this.#reject(new Error('The answer is longer than it says'));
+    this.#missing = undefined;
+    this.#resolve(this.#status);
+  }
 }
