@@ -53,7 +53,7 @@ export const defaultClientAlgorithms: readonly string[] = [
  */
 export async function proveKey(
   proof: KeyProof,
-  principal: Pick<Principal, 'challenge' | 'san'>,
+  principal: Pick<Principal, 'challenge' | 'challengeClaim'>,
   parts: { readonly permitted: readonly SignatureAlgorithm[]; readonly crypto: CryptoPort },
 ): Promise<PublicKey> {
   if (proof.kind === 'missing') {
@@ -70,7 +70,7 @@ export async function proveKey(
       shown:
         proof.kind === 'request'
           ? 'the certificate request is not signed by its own key'
-          : describeProof(principal, key),
+          : describeProof(principal.challengeClaim, key),
     });
   }
   if (!parts.permitted.some((algorithm) => matchesKey(algorithm, key) && isSameScheme(algorithm.scheme, scheme))) {
@@ -92,9 +92,7 @@ export function clientAlgorithms(flags: readonly string[]): SignatureAlgorithm[]
 }
 
 /** What a bare signature must be: over which claim, never its value, and by which algorithm. */
-function describeProof({ challenge, san }: Pick<Principal, 'challenge' | 'san'>, key: PublicKey): string {
-  // Every kind of issuer has the e-mail address signed that it certifies, or else `sub`.
-  const claim = san.kind === 'email' && san.value === challenge ? 'email' : 'sub';
+function describeProof(claim: string, key: PublicKey): string {
   const { flag } = algorithmForKey(key);
   return `proof of possession must be a signature by this key (${flag}) over the value of the token's claim ${claim}`;
 }

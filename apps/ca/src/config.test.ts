@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readCaConfig } from './config.js';
+import { readCaConfig, requireBroker } from './config.js';
 import { readCtLogsFile } from './ct-logs-file.js';
 
 const keys = { CHANCERY_CA_KEY_FILE: 'key.pem', CHANCERY_CA_CHAIN_FILE: 'chain.pem' };
@@ -29,6 +29,18 @@ describe('readCaConfig()', () => {
     });
     expect(config.CHANCERY_CA_RATE_PER_IDENTITY).toEqual({ count: 60, windowMs: 60_000, text: '60/1m' });
     expect(config.CHANCERY_CA_RATE_PER_ISSUER).toBeUndefined();
+    expect([config.CHANCERY_CA_OIDC_MAX_TOKEN_AGE, config.CHANCERY_CA_OIDC_UPSTREAM_ISSUERS]).toEqual([
+      undefined,
+      undefined,
+    ]);
+    const brokered = {
+      CHANCERY_CA_OIDC_MAX_TOKEN_AGE: '10m',
+      CHANCERY_CA_OIDC_UPSTREAM_ISSUERS: 'https://github.com/login/oauth, https://accounts.google.com',
+    };
+    expect(readCaConfig({ ...keys, ...ct, ...brokered })).toMatchObject({
+      CHANCERY_CA_OIDC_MAX_TOKEN_AGE: 600_000,
+      CHANCERY_CA_OIDC_UPSTREAM_ISSUERS: ['https://github.com/login/oauth', 'https://accounts.google.com'],
+    });
     expect(config.CHANCERY_CA_OIDC_PRIVATE).toEqual(['keycloak.internal', '10.0.0.0/8', 'fd00::/8']);
   });
 
@@ -46,10 +58,26 @@ describe('readCaConfig()', () => {
       { ...keys, ...ct, CHANCERY_CA_RATE_PER_ISSUER: '60' },
       /CHANCERY_CA_RATE_PER_ISSUER: must be/,
     ],
+    ['an age without unit', { ...keys, ...ct, CHANCERY_CA_OIDC_MAX_TOKEN_AGE: '600' }, /for example 10m/],
+    [
+      'an empty list of upstream issuers',
+      { ...keys, ...ct, CHANCERY_CA_OIDC_UPSTREAM_ISSUERS: ' ,' },
+      /names no issuer/,
+    ],
     ['an unknown setting', { ...keys, ...ct, CHANCERY_CA_RATE: '60/1m' }, /CHANCERY_CA_RATE is not a setting/],
   ])('refuses %s', (_name, settings, message) => {
     expect(() => readCaConfig(settings)).toThrow(message);
   });
+});
+
+test('requireBroker() refuses upstream issuers where nobody names any', () => {
+  const issuer = { issuerUrl: 'https://a.example', wildcard: false, clientId: 'c', type: 'email' };
+  const broker = { ...issuer, issuerClaim: '$.federated_claims.connector_id' };
+  expect(() => requireBroker('X', ['https://b.example'], [issuer])).toThrow(
+    'X: no configured issuer has an issuer claim',
+  );
+  requireBroker('X', ['https://b.example'], [issuer, broker]);
+  requireBroker('X', undefined, [issuer]);
 });
 
 describe('readCtLogsFile()', () => {

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { signatureAlgorithms } from '#libs/crypto';
-import { readConfig } from '#libs/nest';
+import type { IssuerConfig } from '#libs/identity';
+import { ConfigError, readConfig } from '#libs/nest';
 import { defaultClientAlgorithms } from './client-key.js';
-import { parseRate } from './rate-limit.js';
+import { parseDuration, parseRate } from './rate-limit.js';
 
 /** A rate like `60/1m`; absent for none. */
 export const rate = z
@@ -15,16 +16,43 @@ export const rate = z
   })
   .optional();
 
-/** Names, addresses and networks, separated by commas. */
-export const privateHosts = z
+/** A time like `10m`, in milliseconds; absent for none. */
+export const duration = z
   .string()
-  .default('')
-  .transform((value) =>
-    value
-      .split(',')
-      .map((host) => host.trim())
-      .filter((host) => host !== ''),
-  );
+  .transform((text, context) => {
+    const parsed = parseDuration(text);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message: 'must be <number><s|m|h|d>, for example 10m' });
+    return z.NEVER;
+  })
+  .optional();
+
+/** Names, addresses and networks, separated by commas. */
+export const privateHosts = z.string().default('').transform(commaSeparated);
+
+/** Issuers as brokers name them, separated by commas; absent for all. Empty would be none, which is said by not configuring the broker. */
+export const upstreamIssuers = z
+  .string()
+  .transform(commaSeparated)
+  .refine((names) => names.length > 0, { error: 'names no issuer' })
+  .optional();
+
+/** A list of the issuers behind brokers where there is no broker would keep nobody out. @throws ConfigError */
+export function requireBroker(
+  setting: string,
+  upstream: readonly string[] | undefined,
+  issuers: readonly IssuerConfig[],
+): void {
+  if (upstream === undefined || issuers.some(({ issuerClaim }) => issuerClaim !== undefined)) return;
+  throw new ConfigError([`${setting}: no configured issuer has an issuer claim, so none stands behind another`]);
+}
+
+function commaSeparated(text: string): string[] {
+  return text
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '');
+}
 
 /** How many SCTs a certificate needs. */
 export const ctMinimum = z.coerce.number().int().min(1).max(10).default(1);
@@ -45,6 +73,10 @@ const schema = z
     CHANCERY_CA_OIDC_CONFIG: z.string().optional(),
     /** Hosts, addresses and networks (`10.0.0.0/8`) that are not public and where issuers may be all the same, separated by commas. */
     CHANCERY_CA_OIDC_PRIVATE: privateHosts,
+    /** The longest time since a token's `iat`, like `10m`: what an issuer was tricked into harms only for so long. Default: as long as the token says. */
+    CHANCERY_CA_OIDC_MAX_TOKEN_AGE: duration,
+    /** The issuers that may stand behind a broker (an issuer with an issuer claim), separated by commas. Default: all that it names. */
+    CHANCERY_CA_OIDC_UPSTREAM_ISSUERS: upstreamIssuers,
     /** Submission prefix of the CT log, without `/ct/v1`. */
     CHANCERY_CA_CT_URL: z
       .url({ protocol: /^https?$/ })

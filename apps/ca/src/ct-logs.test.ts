@@ -206,6 +206,55 @@ describe('CtLogs', () => {
     expect(ids(await logs.submit(submission))).toEqual([one, third].map(({ logId }) => encodeHex(logId)));
   });
 
+  test.each<[string, (log: TestLog) => void]>([
+    ['fails', (log) => void (log.fails = down)],
+    ['is too slow', (log) => void (log.fails = never)],
+  ])('that is left alone is asked when the one that worked %s in the middle of a request', async (_name, spoil) => {
+    const [first, second] = three();
+    first.fails = down;
+    const logs = logsOf([first, second]);
+    await logs.submit(submission);
+    await settle();
+    expect(logs.states().map(({ working }) => working)).toEqual([false, true]);
+    // The first has come back, which nobody knows yet, and now the second goes.
+    first.fails = undefined;
+    spoil(second);
+    const submitted = logs.submit(submission);
+    await settle();
+    for (const { wake } of sleepers) wake();
+    expect(ids(await submitted)).toEqual([encodeHex(first.logId)]);
+    expect(logs.states().map(({ working }) => working)).toEqual([true, false]);
+  });
+
+  test('that is left alone is not asked while enough are left, one of which was slow', async () => {
+    const logs = [...three(), new TestLog('d')] as const;
+    const [resting, slow, failing, good] = logs;
+    resting.fails = down;
+    const all = logsOf(logs, 2);
+    await all.submit(submission);
+    await settle();
+    expect(all.states().map(({ working }) => working)).toEqual([false, true, true, true]);
+    let answer: (() => void) | undefined;
+    let fail: (() => void) | undefined;
+    let succeed: (() => void) | undefined;
+    slow.fails = () => new Promise<never>((resolve) => (answer = resolve as () => void));
+    failing.fails = () => new Promise<never>((_resolve, reject) => (fail = () => reject(new Error('gone'))));
+    good.fails = () => new Promise<never>((resolve) => (succeed = resolve as () => void));
+    sleepers = [];
+    const submitted = all.submit(submission);
+    await settle();
+    // In the order of the logs that are asked.
+    sleepers[0]?.wake();
+    await settle();
+    answer?.();
+    await settle();
+    fail?.();
+    await settle();
+    succeed?.();
+    expect(ids(await submitted)).toEqual([slow, good].map(({ logId }) => encodeHex(logId)));
+    expect(resting.asked).toBe(1);
+  });
+
   test('a slow log is waited for as long as it is needed, and given up when it is not', async () => {
     const [slow, good] = three();
     let answer: (() => void) | undefined;

@@ -53,7 +53,7 @@ const LONGEST_REST_MS = 300_000;
 /**
  * Several CT logs, of which any `minimum` suffice: all are asked at once, and the first answers that hold make the certificate. A log that fails, lies
  * or is slow is left alone for a while, longer each time, and then tried with one precertificate; unless without it too few would be left, then it is asked
- * as if nothing had been. The first failure is reported, not the last: when too few are left it is too late.
+ * as if nothing had been, also when another one fails in the middle of a request. The first failure is reported, not the last: when too few are left it is too late.
  */
 export class CtLogs {
   readonly minimum: number;
@@ -93,22 +93,44 @@ export class CtLogs {
   async #race(submission: Submission): Promise<readonly Sct[]> {
     const nowMs = this.#options.now().getTime();
     const isEnough = this.#logs.filter((log) => !log.resting).length >= this.minimum;
-    const asked = this.#logs.filter((log) => !log.resting || log.takeTrial(nowMs) || !isEnough);
+    const asked = new Set(this.#logs.filter((log) => !log.resting || log.takeTrial(nowMs) || !isEnough));
+    /** Those of which an answer can still be hoped for, or is there. */
+    const hopeful = new Set(asked);
     const scts = new Map<LogHealth, Sct>();
     const failures: unknown[] = [];
     // What is not needed any more is still waited for until it is too slow: a late answer shows that a log works.
     const settled = new AbortController();
+    // Ends, for every submission does: requests to other servers have a deadline, and no log is asked twice.
     await new Promise<void>((resolve) => {
-      for (const log of asked) {
-        this.#ask(log, submission, settled.signal)
+      const ask = (log: LogHealth): void => {
+        const lostHope = (): void => {
+          hopeful.delete(log);
+          if (hopeful.size >= this.minimum || settled.signal.aborted) return;
+          // Those that are left alone may work by now: this certificate would have nothing to lose.
+          const left = this.#logs.filter((other) => !asked.has(other));
+          for (const other of left) {
+            asked.add(other);
+            hopeful.add(other);
+          }
+          left.forEach(ask);
+        };
+        this.#ask(log, submission, { settled: settled.signal, tooSlow: lostHope })
           .then(
-            (sct) => scts.set(log, sct),
-            (error: unknown) => failures.push(error),
+            (sct) => {
+              scts.set(log, sct);
+              // It may have been given up as too slow.
+              hopeful.add(log);
+            },
+            (error: unknown) => {
+              failures.push(error);
+              lostHope();
+            },
           )
           .finally(() => {
-            if (scts.size >= this.minimum || scts.size + failures.length === asked.length) resolve();
+            if (scts.size >= this.minimum || scts.size + failures.length === asked.size) resolve();
           });
-      }
+      };
+      [...asked].forEach(ask);
     });
     settled.abort();
     const found = this.#logs.flatMap((log) => scts.get(log) ?? []).slice(0, this.minimum);
@@ -118,11 +140,18 @@ export class CtLogs {
     });
   }
 
-  /** One log's SCT. `settled`: fires when the answer is not needed any more. @throws CaError `CA_LOG` */
-  async #ask(log: LogHealth, submission: Submission, settled: AbortSignal | undefined): Promise<Sct> {
+  /**
+   * One log's SCT. `race`: `settled` fires when the answer is not needed any more; `tooSlow` is told when there is none in time.
+   * @throws CaError `CA_LOG`
+   */
+  async #ask(
+    log: LogHealth,
+    submission: Submission,
+    race: { settled: AbortSignal; tooSlow: () => void } | undefined,
+  ): Promise<Sct> {
     const { crypto, now } = this.#options;
     const answered = new AbortController();
-    const patience = settled && this.#watch(log, { answered: answered.signal, settled });
+    const patience = race && this.#watch(log, { ...race, answered: answered.signal });
     try {
       const sct = readSct(await submitTo(log.known, submission.chain, patience?.stop));
       await verify(sct, log, submission, crypto);
@@ -139,7 +168,7 @@ export class CtLogs {
   /** A log that is too slow has failed; its answer is still waited for, but only as long as it is needed. */
   #watch(
     log: LogHealth,
-    { answered, settled }: { answered: AbortSignal; settled: AbortSignal },
+    { answered, settled, tooSlow }: { answered: AbortSignal; settled: AbortSignal; tooSlow: () => void },
   ): { stop: AbortSignal; isOver: () => boolean } {
     const { now, sleep, patienceMs = PATIENCE_MS } = this.#options;
     const stop = new AbortController();
@@ -148,6 +177,7 @@ export class CtLogs {
       if (answered.aborted) return;
       isOver = true;
       log.failed(now().getTime(), new Error(`no answer in ${patienceMs} ms`));
+      tooSlow();
       if (settled.aborted) stop.abort();
       else settled.addEventListener('abort', () => !answered.aborted && stop.abort(), { once: true });
     });

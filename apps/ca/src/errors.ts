@@ -14,6 +14,7 @@ export type CaErrorCode =
   | 'CA_IDENTITY_NOT_EMBEDDABLE'
   | 'CA_RATE'
   | 'CA_LOG'
+  | 'CA_RECORD'
   | 'CA_BACKEND';
 
 /**
@@ -43,6 +44,8 @@ interface Row {
   readonly message: string;
   /** What is added where the error itself has nothing to show. */
   readonly hint?: string;
+  /** When to come back where the error itself does not know, whole seconds. */
+  readonly retryAfterSeconds?: number;
 }
 
 // Codes of google.rpc: 3 is INVALID_ARGUMENT and becomes 400, 13 is INTERNAL and becomes 500. Fulcio has no 401 or 403.
@@ -78,8 +81,12 @@ const rows = {
   IDENTITY_ISSUER_UNKNOWN: token,
   IDENTITY_DISCOVERY: token,
   IDENTITY_JWKS: token,
-  // Not the token's fault, and gone in seconds: a client that retries should.
-  IDENTITY_BUSY: { code: 14, message: 'The identity token cannot be verified at the moment' },
+  // Not the token's fault, and gone in seconds: half of the time after which an issuer's keys are there or given up.
+  IDENTITY_BUSY: {
+    code: 14,
+    message: 'The identity token cannot be verified at the moment',
+    retryAfterSeconds: 5,
+  },
   IDENTITY_ALGORITHM: token,
   IDENTITY_KEY_UNKNOWN: token,
   IDENTITY_SIGNATURE: token,
@@ -127,6 +134,9 @@ const rows = {
   // Fulcio itself has no limits: its public instance stands behind a proxy that answers 429.
   CA_RATE: { code: 8, message: 'rate limit exceeded' },
   CA_LOG: logFailed,
+  // Nothing is wrong with the request, and a disk that is full has room again some time: UNAVAILABLE says so to proxies and to clients that heed Retry-After.
+  // Those that do not lose nothing by it: sigstore-go (cosign 3) and sigstore-js treat 500 and 503 alike, as something to try again.
+  CA_RECORD: { ...backendFailed, code: 14, retryAfterSeconds: 5 },
   CA_BACKEND: backendFailed,
 } as const satisfies Record<CaErrorCode | IdentityErrorCode | CryptoErrorCode | X509ErrorCode, Row>;
 
@@ -162,12 +172,12 @@ export function answeredCode(error: unknown): keyof typeof rows | undefined {
 function answerCaError(error: unknown): Answer | undefined {
   const errorCode = answeredCode(error);
   if (errorCode === undefined) return undefined;
-  const { code, message, hint }: Row = rows[errorCode];
+  const { code, message, hint, retryAfterSeconds }: Row = rows[errorCode];
   // Libs' own messages are for our log; the two classes that have words for strangers say so.
   const shown = error instanceof CaError || error instanceof IdentityError ? error.shown : undefined;
   const more = shown || hint;
   const clientMessage = more ? `${message}: ${more}` : message;
-  const retryAfter = error instanceof CaError ? error.retryAfterSeconds : undefined;
+  const retryAfter = (error instanceof CaError ? error.retryAfterSeconds : undefined) ?? retryAfterSeconds;
   return grpcAnswer(code, clientMessage, {
     ...(retryAfter !== undefined && { headers: { 'retry-after': String(retryAfter) } }),
     log: { code: errorCode, clientMessage, ...(error instanceof Error && requesters.get(error)) },

@@ -215,7 +215,9 @@ export class IssueCertificate {
       });
     } catch (cause) {
       if (!(cause instanceof IssuedError)) throw cause;
-      throw new CaError('CA_BACKEND', 'Cannot issue certificate: it cannot be recorded', { cause });
+      // A damaged record is not well again in seconds.
+      const code = cause.code === 'ISSUED_STORE' ? 'CA_RECORD' : 'CA_BACKEND';
+      throw new CaError(code, 'Cannot issue certificate: it cannot be recorded', { cause });
     }
   }
 

@@ -135,8 +135,45 @@ describe('IssuedStore', () => {
     });
     await tamper(file, 'DROP TRIGGER full');
     await store.append(recordOf(1));
+    expect(await store.isWorking()).toBe(true);
     await store.close();
     expect((await search(file)).records).toEqual([recordOf(1)]);
+  });
+
+  test('says whether it works: tries it while nothing else does, and leaves no trace', async () => {
+    const file = newFile();
+    const store = await IssuedStore.open({ file, create: true });
+    expect(await store.isWorking()).toBe(true);
+    await tamper(file, 'ALTER TABLE record RENAME TO elsewhere');
+    // Nothing has failed, so nothing is tried.
+    expect(await store.isWorking()).toBe(true);
+    const full = `BEGIN SELECT RAISE(ABORT, 'disk is full'); END`;
+    await tamper(file, `CREATE TRIGGER a BEFORE INSERT ON certificate ${full}`);
+    await expect(store.append(recordOf(1))).rejects.toMatchObject({ code: 'ISSUED_STORE' });
+    expect(await Promise.all([store.isWorking(), store.isWorking()])).toEqual([false, false]);
+    await tamper(file, 'ALTER TABLE elsewhere RENAME TO record');
+    expect(await store.isWorking()).toBe(true);
+    await tamper(file, 'DROP TRIGGER a');
+    await store.close();
+    const again = await IssuedStore.open({ file, create: false });
+    expect([again.name, (await search(file)).records]).toEqual([store.name, []]);
+    await again.close();
+  });
+
+  test('closes while somebody asks whether it works', async () => {
+    const file = newFile();
+    const store = await IssuedStore.open({ file, create: true });
+    await tamper(file, `CREATE TRIGGER a BEFORE INSERT ON certificate BEGIN SELECT RAISE(ABORT, 'disk is full'); END`);
+    await expect(store.append(recordOf(1))).rejects.toMatchObject({ code: 'ISSUED_STORE' });
+    const asked = store.isWorking();
+    await store.close();
+    expect(await asked).toBe(true);
+    await tamper(file, 'DROP TRIGGER a');
+    const again = await IssuedStore.open({ file, create: false });
+    await tamper(file, 'ALTER TABLE certificate RENAME TO elsewhere');
+    await expect(again.append(recordOf(1))).rejects.toMatchObject({ code: 'ISSUED_STORE' });
+    await again.close();
+    expect(await again.isWorking()).toBe(false);
   });
 
   test('comes into being only when told', async () => {
@@ -265,7 +302,6 @@ describe('IssuedReader.search()', () => {
       /^SEARCH certificate USING INDEX certificate_identity \(identity=\? AND not_before_ms>\?\)$/,
     );
     expect(await plan(`WHERE issuer = 'b'`)).toMatch(/USING INDEX certificate_issuer \(issuer=\?\)$/);
-    expect(await plan(`WHERE request_id = 'b'`)).toMatch(/USING INDEX certificate_request_id \(request_id=\?\)$/);
     expect(await plan('WHERE (not_before_ms, id) < (5, 6)')).toMatch(/USING INDEX certificate_time/);
     await new Promise((resolve) => database.close(resolve));
   });

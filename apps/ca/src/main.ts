@@ -8,7 +8,7 @@ import { lockFolder } from '#libs/tlog';
 import { CaModule } from './app.module.js';
 import { loadAuthority } from './authority.js';
 import { clientAlgorithms } from './client-key.js';
-import { type CaConfig, readCaConfig } from './config.js';
+import { type CaConfig, readCaConfig, requireBroker } from './config.js';
 import { httpCtLog } from './ct-client.js';
 import { CtLogs, type KnownCtLog } from './ct-logs.js';
 import { parseCtLogKey, readCtLogsFile } from './ct-logs-file.js';
@@ -44,6 +44,7 @@ async function start(): Promise<{ close(): Promise<void> }> {
     config.CHANCERY_CA_OIDC_CONFIG === undefined
       ? builtInIssuers
       : parseFulcioConfig(await read(config.CHANCERY_CA_OIDC_CONFIG));
+  requireBroker('CHANCERY_CA_OIDC_UPSTREAM_ISSUERS', config.CHANCERY_CA_OIDC_UPSTREAM_ISSUERS, issuers);
   const authority = await loadAuthority(files, now(), opensslCrypto);
   const ctLogs = new CtLogs({
     logs: await configuredLogs(config),
@@ -61,7 +62,13 @@ async function start(): Promise<{ close(): Promise<void> }> {
   const fetch = caIssuerFetch({ issuers, allowPrivate: config.CHANCERY_CA_OIDC_PRIVATE, log });
   const flow = new IssueCertificate({
     authority,
-    tokens: createTokenVerifier({ issuers, fetch, now }),
+    tokens: createTokenVerifier({
+      issuers,
+      fetch,
+      now,
+      maxTokenAgeMs: config.CHANCERY_CA_OIDC_MAX_TOKEN_AGE,
+      upstreamIssuers: config.CHANCERY_CA_OIDC_UPSTREAM_ISSUERS,
+    }),
     ctLogs,
     permitted: clientAlgorithms(config.CHANCERY_CA_CLIENT_ALGORITHMS),
     crypto: opensslCrypto,
@@ -78,6 +85,8 @@ async function start(): Promise<{ close(): Promise<void> }> {
       port: config.CHANCERY_CA_PORT,
       shapes: [caShape, lastResortShape],
       bodyLimit: 1 << 22,
+      // What cannot be recorded is not issued.
+      ready: () => record?.store.isWorking() ?? true,
       log,
       metrics,
     },

@@ -1,6 +1,8 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { IssuanceRates, parseRate, type Rate, RateLimiter } from './rate-limit.js';
+import { IssuanceRates, parseDuration, parseRate, type Rate, RateLimiter } from './rate-limit.js';
 
 const rateOf = (text: string): Rate => {
   const rate = parseRate(text);
@@ -22,6 +24,17 @@ describe('parseRate()', () => {
     (text) => expect(parseRate(text)).toBeUndefined(),
   );
 });
+
+test.each([
+  ['10m', 600_000],
+  ['1s', 1000],
+  ['2d', 172_800_000],
+  ['', undefined],
+  ['10', undefined],
+  ['0m', undefined],
+  ['1w', undefined],
+  [' 1m', undefined],
+])('parseDuration(%j)', (text, ms) => expect(parseDuration(text)).toBe(ms));
 
 describe('RateLimiter', () => {
   const use = (limiter: RateLimiter, key: string, nowMs: number): boolean => {
@@ -105,6 +118,23 @@ describe('IssuanceRates', () => {
     expect(rates.take(ann, start)).toBeUndefined();
     expect(rates.take({ ...ann, issuer: 'https://b.example' }, start)).toBeUndefined();
     expect(rates.take(ann, start)?.scope).toBe('identity');
+  });
+
+  test('names of any length have their own budgets, and little of them is kept', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const used = (): number => (collect(), process.memoryUsage().heapUsed);
+    const rates = new IssuanceRates({ perIdentity: rateOf('1/1h'), perIssuer: rateOf('1/1h') });
+    const long = (n: number) => ({ issuer: `https://a.example/${n}`, identity: `${'x'.repeat(12_000)}${n}` });
+    const before = used();
+    for (let n = 0; n < 1000; n++) expect(rates.take(long(n), start)).toBeUndefined();
+    for (let n = 0; n < 1000; n++) expect(rates.take(long(n), start)?.scope).toBe('identity');
+    // The names themselves are twelve megabytes.
+    expect(used() - before).toBeLessThan(4e6);
+    const issuer = (n: number) => ({ issuer: `https://a.example/${'x'.repeat(2000)}${n}`, identity: `i${n}` });
+    expect(rates.take(issuer(1), start)).toBeUndefined();
+    expect(rates.take(issuer(2), start)).toBeUndefined();
+    expect(rates.take({ ...issuer(1), identity: 'another' }, start)?.scope).toBe('issuer');
   });
 
   test('says whole seconds, rounded up', () => {

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /** So many in a time: `60/1m`. All of them may come at once; what is used comes back evenly. */
 export interface Rate {
   readonly count: number;
@@ -19,15 +21,24 @@ export type RateScope = 'identity' | 'issuer';
 
 const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Reads `<count>/<number><s|m|h|d>`, for example `60/1m`; undefined if it is not that. */
-export function parseRate(text: string): Rate | undefined {
-  const [, count = '', number = '', unit = ''] = /^([1-9]\d{0,8})\/([1-9]\d{0,4})([smhd])$/.exec(text) ?? [];
+/** Reads `<number><s|m|h|d>`, for example `10m`, as milliseconds; undefined if it is not that. */
+export function parseDuration(text: string): number | undefined {
+  const [, number = '', unit = ''] = /^([1-9]\d{0,4})([smhd])$/.exec(text) ?? [];
   const unitMs = units[unit];
-  return unitMs === undefined ? undefined : { count: Number(count), windowMs: Number(number) * unitMs, text };
+  return unitMs === undefined ? undefined : Number(number) * unitMs;
+}
+
+/** Reads `<count>/<duration>`, for example `60/1m`; undefined if it is not that. */
+export function parseRate(text: string): Rate | undefined {
+  const [, count = '', duration = ''] = /^([1-9]\d{0,8})\/(.+)$/.exec(text) ?? [];
+  const windowMs = parseDuration(duration);
+  return windowMs === undefined ? undefined : { count: Number(count), windowMs, text };
 }
 
 /** How many who used something lately are remembered for each rate: some 20 MB. */
 const KEYS = 100_000;
+/** Longer names are remembered by their digest: a token has room for a name of kilobytes, and so many of those would be a gigabyte. */
+const LONGEST_KEY = 200;
 /** How many of the oldest are compared when one must be forgotten although it is not over. */
 const CANDIDATES = 32;
 
@@ -97,15 +108,19 @@ export class IssuanceRates {
 
   constructor(rates: { readonly perIdentity?: Rate | undefined; readonly perIssuer?: Rate | undefined }) {
     const { perIdentity, perIssuer } = rates;
-    // A URL has no space, so no two pairs have one key.
+    // No kind of identity has a space in it, so no two pairs have one key.
     if (perIdentity)
       this.#limits.push({
         scope: 'identity',
         limiter: new RateLimiter(perIdentity),
-        key: ({ issuer, identity }) => `${issuer} ${identity}`,
+        key: ({ issuer, identity }) => shortKey(`${issuer} ${identity}`),
       });
     if (perIssuer)
-      this.#limits.push({ scope: 'issuer', limiter: new RateLimiter(perIssuer), key: ({ issuer }) => issuer });
+      this.#limits.push({
+        scope: 'issuer',
+        limiter: new RateLimiter(perIssuer),
+        key: ({ issuer }) => shortKey(issuer),
+      });
   }
 
   /** Takes one of each budget, or none if one of them is used up: then says which. */
@@ -120,4 +135,8 @@ export class IssuanceRates {
     for (const { limiter, key } of this.#limits) limiter.take(key(subject), nowMs);
     return undefined;
   }
+}
+
+function shortKey(text: string): string {
+  return text.length <= LONGEST_KEY ? text : createHash('sha256').update(text).digest('base64');
 }

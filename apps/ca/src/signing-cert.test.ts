@@ -82,6 +82,7 @@ const kinds: typeof issuerKinds = {
       issuer,
       subject,
       challenge: subject,
+      challengeClaim: 'sub',
       san: { kind: 'email', value: subject },
       extensions: {},
     }),
@@ -925,16 +926,25 @@ describe('the issuing record', () => {
     expect(recorded).toHaveLength(1);
   });
 
-  test('cannot be written: nothing is issued, and the answer does not say why', async () => {
+  test('cannot be written: nothing is issued, the answer says when to come back, and not why', async () => {
     recordFailure = new IssuedError('ISSUED_STORE', 'Cannot record certificate: SQLITE_FULL: disk is full');
-    expect(await refusal(await post('/api/v2/signingCert', v2()))).toEqual({
-      status: 500,
-      code: 13,
+    const response = await post('/api/v2/signingCert', v2());
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(await refusal(response)).toEqual({
+      status: 503,
+      code: 14,
       message: 'error communicating with CA backend',
     });
     // The precertificate is in the log: that is all that there is.
     expect(ct.chains).toHaveLength(1);
     expect(logged.join()).toContain('disk is full');
+  });
+
+  test('is damaged: nothing is issued, and nobody is told to come back in seconds', async () => {
+    recordFailure = new IssuedError('ISSUED_CORRUPT', 'Cannot record certificate: it is damaged');
+    const response = await post('/api/v2/signingCert', v2());
+    expect(response.headers.get('retry-after')).toBeNull();
+    expect(await refusal(response)).toMatchObject({ status: 500, code: 13 });
   });
 });
 

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeBase64, encodeBase64Url, encodeUtf8 } from '#libs/encoding';
+import { createTokenVerifier, parseFulcioConfig } from '#libs/identity';
 import { CaError } from './errors.js';
-import { parseLegacyRequest, parseSigningRequest } from './wire.js';
+import { encodeConfiguration, parseLegacyRequest, parseSigningRequest } from './wire.js';
 
 const bytes = (value: unknown): Uint8Array => encodeUtf8(JSON.stringify(value));
 
@@ -132,5 +133,79 @@ describe('parseSigningRequest() and parseLegacyRequest()', () => {
         }
       }),
     );
+  });
+});
+
+describe('encodeConfiguration()', () => {
+  const json = {
+    OIDCIssuers: {
+      'https://mail.example': { Type: 'email', SkipEmailVerification: true },
+      'https://names.example.com': { Type: 'username', SubjectDomain: 'people.example.com' },
+      'https://spiffe.example.com': { Type: 'spiffe', SPIFFETrustDomain: 'trust.example.com' },
+      'https://uris.example.com': { Type: 'uri', SubjectDomain: 'https://sites.example.com' },
+    },
+    MetaIssuers: { 'https://oidc.eks.*.amazonaws.com/id/*': { Type: 'kubernetes' } },
+  };
+  for (const [url, issuer] of Object.entries(json.OIDCIssuers))
+    Object.assign(issuer, { IssuerURL: url, ClientID: 'sigstore' });
+  for (const issuer of Object.values(json.MetaIssuers)) Object.assign(issuer, { ClientID: 'sigstore' });
+  const yaml = `
+oidc-issuers:
+  https://mail.example: {issuer-url: https://mail.example, client-id: sigstore, type: email, skip-email-verification: true}
+  https://names.example.com:
+    {issuer-url: https://names.example.com, client-id: sigstore, type: username, subject-domain: people.example.com}
+  https://spiffe.example.com:
+    {issuer-url: https://spiffe.example.com, client-id: sigstore, type: spiffe, spiffe-trust-domain: trust.example.com}
+  https://uris.example.com:
+    {issuer-url: https://uris.example.com, client-id: sigstore, type: uri, subject-domain: https://sites.example.com}
+meta-issuers:
+  https://oidc.eks.*.amazonaws.com/id/*: {client-id: sigstore, type: kubernetes}
+`;
+  // All that fulcio.proto has of an issuer (OIDCIssuer, fields 1 to 8), and nothing of who keeps the file.
+  const plain = {
+    audience: 'sigstore',
+    challengeClaim: 'sub',
+    spiffeTrustDomain: '',
+    issuerType: '',
+    subjectDomain: '',
+    skipEmailVerification: false,
+  };
+
+  test.each([
+    ['JSON', JSON.stringify(json)],
+    ['YAML', yaml],
+  ])('says of each kind of issuer what clients need to know; configured in %s', (_format, content) => {
+    const fetch = () => Promise.reject(new Error('nothing is fetched'));
+    const { issuers } = createTokenVerifier({ issuers: parseFulcioConfig(content), fetch, now: () => new Date(0) });
+    expect(JSON.parse(encodeConfiguration(issuers))).toEqual({
+      issuers: [
+        {
+          issuerUrl: 'https://mail.example',
+          ...plain,
+          challengeClaim: 'email',
+          issuerType: 'email',
+          skipEmailVerification: true,
+        },
+        {
+          issuerUrl: 'https://names.example.com',
+          ...plain,
+          issuerType: 'username',
+          subjectDomain: 'people.example.com',
+        },
+        {
+          issuerUrl: 'https://spiffe.example.com',
+          ...plain,
+          issuerType: 'spiffe',
+          spiffeTrustDomain: 'trust.example.com',
+        },
+        {
+          issuerUrl: 'https://uris.example.com',
+          ...plain,
+          issuerType: 'uri',
+          subjectDomain: 'https://sites.example.com',
+        },
+        { wildcardIssuerUrl: 'https://oidc.eks.*.amazonaws.com/id/*', ...plain, issuerType: 'kubernetes' },
+      ],
+    });
   });
 });

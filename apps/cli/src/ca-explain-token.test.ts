@@ -183,6 +183,27 @@ describe('chancery ca explain-token', () => {
     expect(out).toMatch(/2\.5\.29\.17 +rfc822Name +ann@example\.com\n/);
   });
 
+  it('a token that is too old, and an issuer behind a broker that is not believed, as the CA would say', async () => {
+    const old = makeToken(key, job({ iat: now / 1000 - 601 }));
+    expect(await explain(old, { maxTokenAge: '11m' })).toBe(0);
+    expect(await explain(old, { maxTokenAge: '10m' })).toBe(5);
+    expect(out).toMatch(/expiry +failed: the token was issued at 2026.*this CA accepts tokens for 600 s/);
+    await expect(explain(old, { maxTokenAge: '10' })).rejects.toMatchObject({ exit: 'usage' });
+
+    const broker = { 'https://dex.example': { IssuerURL: 'https://dex.example', ClientID: 'sigstore', Type: 'email' } };
+    Object.assign(broker['https://dex.example'], { IssuerClaim: '$.federated_claims.connector_id' });
+    await writeFile(at('broker.json'), JSON.stringify({ OIDCIssuers: broker }));
+    const claims = mail({ iss: 'https://dex.example', federated_claims: { connector_id: 'https://idp.example' } });
+    const options = { config: at('broker.json'), offline: true };
+    const token = makeToken(key, claims);
+    expect(await explain(token, { ...options, upstreamIssuer: ['https://idp.example'] })).toBe(0);
+    expect(await explain(token, { ...options, upstreamIssuer: ['https://other.example'] })).toBe(5);
+    expect(out).toMatch(
+      /claims +failed: issuer "https:\/\/idp\.example" behind "https:\/\/dex\.example" is not configured/,
+    );
+    await expect(explain(old, { upstreamIssuer: ['https://idp.example'] })).rejects.toMatchObject({ exit: 'usage' });
+  });
+
   it('without a configuration, knows the issuers that a CA accepts by itself', async () => {
     const token = makeToken(key, mail({ iss: 'https://accounts.google.com' }));
     out = '';

@@ -27,6 +27,10 @@ export interface ExplainTokenOptions {
   json?: boolean;
   /** Host names, addresses and networks that keys may be fetched from although they are not public. */
   allowPrivate?: string[];
+  /** The longest time since `iat`, like `10m`, as CHANCERY_OIDC_MAX_TOKEN_AGE. */
+  maxTokenAge?: string;
+  /** The issuers that may stand behind a broker, as CHANCERY_OIDC_UPSTREAM_ISSUERS. */
+  upstreamIssuer?: string[];
 }
 
 const CONFIG_LIMIT = 1024 * 1024;
@@ -53,16 +57,22 @@ export async function explainTokenCommand(
 
 async function explain(terminal: Terminal, token: string, options: ExplainTokenOptions): Promise<TokenExplanation> {
   const now = () => new Date(terminal.now());
+  const { upstreamIssuer: upstreamIssuers, maxTokenAge } = options;
+  const maxTokenAgeMs = maxTokenAge === undefined ? undefined : readAge(maxTokenAge);
   let fetch: IssuerFetch | undefined;
   try {
     const issuers = await readIssuers(options.config);
+    if (upstreamIssuers !== undefined && !issuers.some(({ issuerClaim }) => issuerClaim !== undefined)) {
+      // A CA with these settings does not start.
+      throw new CliError('usage', 'Cannot use --upstream-issuer: no configured issuer has an issuer claim');
+    }
     const allowPrivate = options.allowPrivate ?? [];
     if (!options.offline) {
       const warn = (message: string, { file = '' }: Readonly<Record<string, string>>) =>
         terminal.err(`${style(terminal.colours.err).warn('warning:')} ${printable(`${message} (${file})`)}\n`);
       fetch = createIssuerFetch({ issuers, allowPrivate, warn });
     }
-    return await explainToken(token, { issuers, fetch, now });
+    return await explainToken(token, { issuers, fetch, now, maxTokenAgeMs, upstreamIssuers });
   } catch (cause) {
     // What is no token, and what is no configuration: everything else is in the explanation.
     if (!(cause instanceof IdentityError)) throw cause;
@@ -70,6 +80,15 @@ async function explain(terminal: Terminal, token: string, options: ExplainTokenO
   } finally {
     await fetch?.close();
   }
+}
+
+const unitsMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function readAge(text: string): number {
+  const [, count, unit = ''] = /^([1-9]\d{0,4})([smhd])$/.exec(text) ?? [];
+  const unitMs = unitsMs[unit];
+  if (unitMs !== undefined) return Number(count) * unitMs;
+  throw new CliError('usage', `Cannot read --max-token-age ${text}: expected <number><s|m|h|d>, for example 10m`);
 }
 
 async function readIssuers(file: string | undefined): Promise<readonly IssuerConfig[]> {

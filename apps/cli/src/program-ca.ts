@@ -54,6 +54,15 @@ function addExplainToken(ca: Command, act: Act): void {
       'a host, address or network (10.0.0.0/8) that is not public and where issuers may be all the same; may be repeated',
       collect,
     )
+    .option(
+      '--max-token-age <time>',
+      "the longest time since the token's iat, like 10m, as CHANCERY_OIDC_MAX_TOKEN_AGE",
+    )
+    .option(
+      '--upstream-issuer <url>',
+      'an issuer that may stand behind a broker, as CHANCERY_OIDC_UPSTREAM_ISSUERS; may be repeated',
+      collect,
+    )
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { readConfig } from '#libs/nest';
-import { ctMinimum, privateHosts, rate } from '../../ca/src/config.js';
+import { ctMinimum, duration, privateHosts, rate, upstreamIssuers } from '../../ca/src/config.js';
 
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
@@ -20,6 +20,10 @@ const schema = z.object({
   CHANCERY_OIDC_CONFIG: z.string().optional(),
   /** Hosts, addresses and networks (`10.0.0.0/8`) that are not public and where issuers may be all the same, separated by commas. */
   CHANCERY_OIDC_PRIVATE: privateHosts,
+  /** The longest time since a token's `iat`, like `10m`: what an issuer was tricked into harms only for so long. Default: as long as the token says. */
+  CHANCERY_OIDC_MAX_TOKEN_AGE: duration,
+  /** The issuers that may stand behind a broker (an issuer with an issuer claim), separated by commas. Default: all that it names. */
+  CHANCERY_OIDC_UPSTREAM_ISSUERS: upstreamIssuers,
   /** Most certificates for one identity, `<count>/<time>` like `60/1m`. Default: no limit. */
   CHANCERY_CA_RATE_PER_IDENTITY: rate,
   /** Most certificates for all identities of one issuer. Default: no limit. */

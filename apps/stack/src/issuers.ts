@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type IssuerConfig, type IssuerKind, issuerKinds, parseFulcioConfig } from '#libs/identity';
 import { ConfigError } from '#libs/nest';
+import { requireBroker } from '../../ca/src/config.js';
 import { type ConfiguredCtLog, readCtLogsFile } from '../../ca/src/ct-logs-file.js';
 import type { StackConfig } from './config.js';
 
@@ -27,8 +28,14 @@ export function devIssuer(url: string): IssuerConfig {
   return { issuerUrl: url, clientId: 'sigstore', type: 'dev', wildcard: false };
 }
 
-/** Whose tokens are taken. @throws ConfigError */
+/** Whose tokens are taken. @throws ConfigError, IdentityError */
 export async function readIssuers(config: StackConfig): Promise<IssuerConfig[]> {
+  const issuers = await readIssuersFile(config);
+  requireBroker('CHANCERY_OIDC_UPSTREAM_ISSUERS', config.CHANCERY_OIDC_UPSTREAM_ISSUERS, issuers);
+  return issuers;
+}
+
+async function readIssuersFile(config: StackConfig): Promise<IssuerConfig[]> {
   const file = config.CHANCERY_OIDC_CONFIG;
   if (file !== undefined) {
     const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -58,10 +65,11 @@ export function devIssuerUrl(config: StackConfig): string | undefined {
   return config.CHANCERY_DEV ? `http://${hostInUrl(config.CHANCERY_HOST)}:${config.CHANCERY_PORT}/dev/oidc` : undefined;
 }
 
-/** The issuers that the signing config names. */
+/** The issuers that the signing config names: where a client can go for a token. Nobody can go to a pattern. */
 export function issuerUrls(config: StackConfig, issuers: readonly IssuerConfig[]): string[] {
   const devUrl = devIssuerUrl(config);
-  return [...issuers.map(({ issuerUrl }) => issuerUrl), ...(devUrl === undefined ? [] : [devUrl])];
+  const exact = issuers.filter(({ wildcard }) => !wildcard).map(({ issuerUrl }) => issuerUrl);
+  return [...exact, ...(devUrl === undefined ? [] : [devUrl])];
 }
 
 /** Under which URL clients reach this server; no trailing slash. */

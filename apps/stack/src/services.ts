@@ -189,6 +189,8 @@ function composeCa(options: ServiceParts, ownLog: CtLog) {
       kinds: { ...issuerKinds, dev: devKind },
       fetch: options.issuerFetch,
       now,
+      maxTokenAgeMs: config.CHANCERY_OIDC_MAX_TOKEN_AGE,
+      upstreamIssuers: config.CHANCERY_OIDC_UPSTREAM_ISSUERS,
     }),
     ctLogs,
     permitted: clientAlgorithms(defaultClientAlgorithms),

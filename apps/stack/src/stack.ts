@@ -121,8 +121,8 @@ export async function startStack(config: StackConfig, log: Log, now: () => Date)
       bodyLimit: rekor1BodyLimit,
       rewriteUrl: cleanRekorPath,
       metrics,
-      // What cannot be logged is not signed either: all of them, or none.
-      ready: () => trees.all.every(({ tree }) => tree.halted === undefined),
+      // What cannot be logged is not signed either, and what cannot be recorded is not issued: all of them, or none.
+      ready: async () => trees.all.every(({ tree }) => tree.halted === undefined) && (await issued.isWorking()),
       log,
     });
     closers.push(() => app.close());

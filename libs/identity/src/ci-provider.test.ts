@@ -39,6 +39,7 @@ describe('a CI provider', () => {
       issuer: 'https://ci.example',
       subject: 'job-1',
       challenge: 'job-1',
+      challengeClaim: 'sub',
       // The SAN is ASCII; extensions are as the claims say.
       san: { kind: 'uri', value: 'https://ci.example/a%20b/%C3%BC' },
       extensions: { buildTrigger: 'püsh', sourceRepositoryVisibilityAtSigning: 'public' },

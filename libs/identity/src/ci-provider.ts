@@ -72,6 +72,7 @@ export const ciProviderKind: IssuerKind = {
       issuer,
       subject,
       challenge: subject,
+      challengeClaim: 'sub',
       san: { kind: 'uri', value: encodeUri(uri, describeNames(provider.san)) },
       extensions,
     };

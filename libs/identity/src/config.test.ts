@@ -6,6 +6,9 @@ import { builtInIssuers, checkIssuer, parseFulcioConfig } from './config.js';
 import { IdentityError } from './errors.js';
 import { issuerKinds } from './kinds.js';
 
+/** YAML of so many mappings, one in the other. */
+const indented = (levels: number): string =>
+  Array.from({ length: levels }, (_, level) => `${' '.repeat(level)}a:\n`).join('');
 const yaml = `
 oidc-issuers:
   https://oauth2.example/auth:
@@ -169,6 +172,25 @@ describe('parseFulcioConfig()', () => {
     ['broken YAML', 'a: [', /it is not YAML/],
     ['a YAML key twice', 'oidc-issuers: {}\noidc-issuers: {}', /it is not YAML/],
     ['YAML aliases', 'meta-issuers: &a {}\noidc-issuers: *a', /it is not YAML/],
+    ['a second YAML document', `${yaml}\n---\n${yaml}`, /it is not YAML: it has 2 documents, and only one is read/],
+    ['a second YAML document without content', `${yaml}\n---\n`, /it has 2 documents/],
+    ['a second YAML document after the end of the first', `${yaml}\n...\n---\noidc-issuers: {}`, /it has 2 documents/],
+    ['lists nested as deep as may be in YAML', `a: ${'['.repeat(15)}${']'.repeat(15)}`, /unknown field "a"/],
+    ['mappings nested as deep as may be in YAML', indented(16), /unknown field "a"/],
+    ['lists nested deep in YAML', `a: ${'['.repeat(16)}${']'.repeat(16)}`, /nested deeper than 16 levels/],
+    ['mappings nested deep in YAML', indented(17), /nested deeper than 16 levels/],
+    ['mappings nested in mappings in one line', 'a: '.padEnd(3 + 16, '{').padEnd(3 + 32, '}'), /it is not YAML/],
+    ['YAML nested without end', 'x: ' + '['.repeat(500_000), /nested deeper than 16 levels/],
+    ['YAML indented without end', '- '.repeat(500_000), /nested deeper than 16 levels/],
+    ['keys nested without end', '? '.repeat(500_000), /nested deeper than 16 levels/],
+    ['YAML 1.1', `%YAML 1.1\n---\n${yaml}`, /YAML 1\.1 is not read, only 1\.2/],
+    ['a YAML directive that nobody knows', `%INCLUDE other.yaml\n---\n${yaml}`, /it is not YAML: Unknown directive/],
+    ['a YAML tag that nobody knows', 'oidc-issuers: !include other.yaml', /it is not YAML: Unresolved tag/],
+    ['a YAML merge key', 'oidc-issuers:\n  <<: {}', /issuer "<<": issuer-url is nothing/],
+    ['a YAML key that is a number', 'oidc-issuers: {}\n1: x', /a key is not a text/],
+    ['a YAML key that is nothing', 'oidc-issuers: {}\n~: x', /a key is not a text/],
+    ['a YAML key that is a list', 'oidc-issuers: {}\n? [a]\n: x', /a key is not a text/],
+    ['a YAML key twice, once in quotes', 'oidc-issuers: {}\n"oidc-issuers": {}', /key "oidc-issuers" is there twice/],
     ['too much', ' '.repeat(1024 * 1024 + 1), /the limit is/],
   ])('refuses %s', (_name, content, message) => {
     expect(() => parseFulcioConfig(content)).toThrow(message);
@@ -465,7 +487,8 @@ describe("a file as Fulcio's public instance has it", () => {
     ],
     ['anchors on more than texts', 'define: [&k {a: b}]', /define is for a list of texts/],
     ['definitions that are none', 'define: x', /define is for a list of texts/],
-    ['too many aliases', `define: [&k a]\nx: [${'*k, '.repeat(1001)}]`, /it is not YAML/],
+    ['too many aliases', `define: [&k a]\nx: [${'*k, '.repeat(1001)}]`, /it has more than 1000 aliases/],
+    ['far too many aliases', `define: [&k a]\nx: [${'*k, '.repeat(200_000)}]`, /it has more than 1000 aliases/],
     ['definitions in JSON', '{"define":["x"]}', /unknown field "define"/],
   ])('refuses %s', (_name, content, message) => {
     expect(() => parseFulcioConfig(content)).toThrow(message);

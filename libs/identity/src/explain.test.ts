@@ -198,7 +198,13 @@ describe('explainToken()', () => {
         claims: () => ({ required: ['email'], optional: [] }),
         principal: (token: { issuer: string; subject: string; claims: Readonly<Record<string, unknown>> }) => {
           read(token.claims);
-          return { ...token, challenge: 's', san: { kind: 'uri' as const, value: 'urn:x' }, extensions: {} };
+          return {
+            ...token,
+            challenge: 's',
+            challengeClaim: 'sub',
+            san: { kind: 'uri' as const, value: 'urn:x' },
+            extensions: {},
+          };
         },
       },
     });

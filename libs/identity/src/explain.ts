@@ -119,7 +119,7 @@ export async function explainToken(token: string, options: ExplainOptions): Prom
       { issuer: parsed.issuer, subject: readSubject(claims), claims: seen },
       route.issuer,
     );
-    checkUpstream(found, parsed.issuer, options.upstreamIssuers);
+    checkUpstream(found, { broker: parsed.issuer, config: route.issuer }, options.upstreamIssuers);
     principal = found;
   });
   const checks = [

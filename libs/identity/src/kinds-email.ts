@@ -38,6 +38,7 @@ function emailPrincipal(token: VerifiedClaims, issuer: IssuerConfig): Principal 
     issuer: issuer.issuerClaim === undefined ? token.issuer : issuerFromClaim(token.claims, issuer.issuerClaim),
     subject: token.subject,
     challenge: email,
+    challengeClaim: 'email',
     san: { kind: 'email', value: email },
     extensions: {},
   };

@@ -40,6 +40,7 @@ function vendorKind<Required extends string, Optional extends string = never>(
         issuer,
         subject,
         challenge: subject,
+        challengeClaim: 'sub',
         san: { kind: 'uri', value: encodeUri(identity, from) },
         extensions: withoutEmpty(extensions),
       };

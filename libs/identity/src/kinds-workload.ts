@@ -137,13 +137,13 @@ export const chainguardKind: IssuerKind = {
     if (email !== undefined) requireVerified(claims);
     return {
       ...sanOnly(token, { kind: 'uri', value: `${issuer.replace(/\/+$/, '')}/${path}` }),
-      challenge: email ?? subject,
+      ...(email !== undefined && { challenge: email, challengeClaim: 'email' }),
     };
   },
 };
 
 function sanOnly({ issuer, subject }: VerifiedClaims, san: PrincipalName) {
-  return { issuer, subject, challenge: subject, san, extensions: {} };
+  return { issuer, subject, challenge: subject, challengeClaim: 'sub', san, extensions: {} };
 }
 
 function requireDomain(issuer: IssuerConfig, example: string): string {

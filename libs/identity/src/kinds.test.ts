@@ -42,6 +42,7 @@ describe('github-workflow', () => {
       issuer: 'https://token.actions.githubusercontent.com',
       subject: 'repo:octo/app:ref:refs/heads/main',
       challenge: 'repo:octo/app:ref:refs/heads/main',
+      challengeClaim: 'sub',
       san: { kind: 'uri', value: 'https://github.com/octo/shared/.github/workflows/build.yml@refs/tags/v2' },
       extensions: {
         githubWorkflowTrigger: 'push',
@@ -114,6 +115,7 @@ describe('username', () => {
       issuer: 'https://issuer.example',
       subject: 'ann',
       challenge: 'ann',
+      challengeClaim: 'sub',
       san: { kind: 'other-name', oid: '1.3.6.1.4.1.57264.1.7', value: 'ann!example.com' },
       extensions: {},
     });
@@ -211,10 +213,12 @@ describe('chainguard-identity', () => {
   test('is the subject below the issuer, and the verified address is signed where there is one', () => {
     expect(of('chainguard-identity', {}, 'a1/b2')).toMatchObject({
       challenge: 'a1/b2',
+      challengeClaim: 'sub',
       san: { kind: 'uri', value: 'https://issuer.example/a1/b2' },
     });
     expect(of('chainguard-identity', { email: 'ann@example.com', email_verified: true }, 'a1')).toMatchObject({
       challenge: 'ann@example.com',
+      challengeClaim: 'email',
       subject: 'a1',
       san: { kind: 'uri', value: 'https://issuer.example/a1' },
     });

@@ -45,6 +45,8 @@ export interface Principal {
   readonly subject: string;
   /** What the proof of possession signs, as UTF-8, without prefix or newline. */
   readonly challenge: string;
+  /** The claim that the challenge is the value of: `email` or `sub`. */
+  readonly challengeClaim: string;
   readonly san: PrincipalName;
   readonly extensions: PrincipalExtensions;
 }

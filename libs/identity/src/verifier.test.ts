@@ -115,6 +115,7 @@ describe('createTokenVerifier()', () => {
       issuer: ISSUER,
       subject: 'subject-1',
       challenge: 'ann@example.com',
+      challengeClaim: 'email',
       san: { kind: 'email', value: 'ann@example.com' },
       extensions: {},
     });
@@ -336,6 +337,7 @@ describe('createTokenVerifier()', () => {
             issuer,
             subject,
             challenge: subject,
+            challengeClaim: 'sub',
             san: { kind: 'uri', value: 'urn:mine' },
             extensions: {},
           }),

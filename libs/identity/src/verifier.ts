@@ -84,7 +84,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       const subject = readSubject(token.claims);
       await providerOf(token.issuer, route.issuer).verifySignature(token);
       const principal = route.kind.principal({ issuer: token.issuer, subject, claims: token.claims }, route.issuer);
-      checkUpstream(principal, token.issuer, options.upstreamIssuers);
+      checkUpstream(principal, { broker: token.issuer, config: route.issuer }, options.upstreamIssuers);
       return principal;
     },
   };
@@ -152,8 +152,13 @@ export function unknownIssuer(issuer: string): IdentityError {
 }
 
 /** The certificate names the issuer behind a broker, so the decision whom to believe is about that one too. */
-export function checkUpstream({ issuer }: Principal, broker: string, upstream: readonly string[] | undefined): void {
-  if (upstream === undefined || issuer === broker || upstream.includes(issuer)) return;
+export function checkUpstream(
+  { issuer }: Principal,
+  { broker, config }: { broker: string; config: IssuerConfig },
+  upstream: readonly string[] | undefined,
+): void {
+  // Whether there is a broker is for our configuration to say: the claim may name whom it likes, the broker itself too.
+  if (upstream === undefined || config.issuerClaim === undefined || upstream.includes(issuer)) return;
   const state = `issuer ${quote(issuer)} behind ${quote(broker)} is not configured`;
   throw new IdentityError('IDENTITY_ISSUER_UNKNOWN', `Cannot accept identity token: ${state}`, {
     shown: `${state} here`,
@@ -199,6 +204,13 @@ export function checkExpiry(claims: Claims, nowMs: number, maxAgeMs?: number): v
   }
   if (maxAgeMs === undefined) return;
   const issuedMs = readSeconds(claims, 'iat') * 1000;
+  // From the future it would never be too old.
+  if (issuedMs > nowMs + NOT_BEFORE_LEEWAY_MS) {
+    const state = `${instant(issuedMs)}, now it is ${now}`;
+    throw new IdentityError('IDENTITY_NOT_YET_VALID', `Cannot accept identity token: claim iat is ${state}`, {
+      shown: `the token was issued at ${state}`,
+    });
+  }
   if (nowMs - issuedMs > maxAgeMs) {
     const state = `${instant(issuedMs)}, now it is ${now}, this CA accepts tokens for ${maxAgeMs / 1000} s`;
     throw new IdentityError('IDENTITY_EXPIRED', `Cannot accept identity token: claim iat is ${state}`, {

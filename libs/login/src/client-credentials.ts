@@ -39,6 +39,7 @@ async function verifyAccessToken(token: string, options: LoginOptions): Promise<
         issuer: claims.issuer,
         subject: claims.subject,
         challenge: claims.subject,
+        challengeClaim: 'sub',
         san: { kind: 'uri', value: claims.issuer },
         extensions: {},
       };

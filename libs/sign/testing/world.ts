@@ -91,7 +91,7 @@ const hash: CryptoPort['hash'] = (algorithm, data) => opensslCrypto.hash(algorit
 const CODE_SIGNING = '1.3.6.1.5.5.7.3.3';
 const TIME_STAMPING = '1.3.6.1.5.5.7.3.8';
 /** A JSON answer, as services give them. */
-export const jsonResponse = (value: unknown, status = 200) =>
+export const jsonResponse = (value: unknown, status = 200): Response =>
   new Response(JSON.stringify(value), { status, headers: { 'content-type': 'application/json' } });
 
 export function createWorld({ host = 'sign.example' }: { host?: string } = {}): World {
