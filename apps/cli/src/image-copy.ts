@@ -49,6 +49,7 @@ export async function copy(
       ...(options.platform !== undefined && { platform: options.platform }),
       ...(options.only && { only: options.only }),
       ...(source.reference.registry === target.reference.registry && { mountFrom: source.reference.repository }),
+      signatures: source.signatures,
     });
     report(terminal, 'Copied', pinned(target.reference, result.descriptor.digest), result, options.json);
     return exitCodes.ok;
@@ -62,7 +63,8 @@ export async function save(terminal: Terminal, text: string, options: FolderOpti
     const { digest } = await resolveImage(opened(image));
     const layout = await openLayout(options.dir, { create: true });
     const { tag } = reference;
-    const result = await saveImage(store, layout, digest, tag === undefined ? {} : { tag });
+    const { signatures } = opened(image);
+    const result = await saveImage(store, layout, digest, { signatures, ...(tag !== undefined && { tag }) });
     report(terminal, 'Saved', `${options.dir}@${digest}`, result, options.json);
     return exitCodes.ok;
   });
@@ -73,7 +75,10 @@ export async function load(terminal: Terminal, text: string, options: FolderOpti
   return withImages(terminal, [text], options, async (image) => {
     const { store, reference } = opened(image);
     const layout = await openLayout(options.dir);
-    const result = await loadImage(layout, store, reference.digest === undefined ? { tag: wanted(reference) } : {});
+    const { digest, tag } = reference;
+    const result = await loadImage(layout, store, {
+      ...(digest === undefined ? { tag: wanted(reference) } : { expected: digest, ...(tag !== undefined && { tag }) }),
+    });
     report(terminal, 'Loaded', pinned(reference, result.descriptor.digest), result, options.json);
     return exitCodes.ok;
   });

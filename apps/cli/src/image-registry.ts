@@ -28,6 +28,16 @@ export interface RegistryFlags {
   registryClientCert?: string;
   registryClientKey?: string;
   registryServerName?: string;
+  /** Milliseconds for everything together; undefined: as long as it takes. */
+  timeout?: number;
+  /** Ends every request; what {@link withDeadline} makes of the timeout. */
+  signal?: AbortSignal;
+}
+
+/** The flags with the clock started, for a command that opens registries more than once. */
+export function withDeadline<Flags extends RegistryFlags>(flags: Flags): Flags {
+  if (flags.timeout === undefined || flags.signal !== undefined) return flags;
+  return { ...flags, signal: AbortSignal.timeout(flags.timeout) };
 }
 
 /** An image in a registry, and where its signatures are. */
@@ -49,16 +59,10 @@ const MAX_PEM_BYTES = 1024 * 1024;
  */
 export async function openImage(terminal: Terminal, text: string, flags: RegistryFlags): Promise<OpenImage> {
   const reference = parseReference(text);
+  const elsewhere = readElsewhere(terminal);
   const store = await openRepository(terminal, reference, flags);
-  const elsewhere = terminal.env['COSIGN_REPOSITORY'];
   const signatures =
-    elsewhere === undefined || elsewhere === ''
-      ? store
-      : await openRepository(
-          terminal,
-          parseReference(elsewhere),
-          flagsFor(parseReference(elsewhere), reference, flags),
-        );
+    elsewhere === undefined ? store : await openRepository(terminal, elsewhere, flagsFor(elsewhere, reference, flags));
   return {
     reference,
     name: formatReference(reference),
@@ -71,11 +75,23 @@ export async function openImage(terminal: Terminal, text: string, flags: Registr
   };
 }
 
+/** The repository of signatures that COSIGN_REPOSITORY names; undefined if they are beside the image. */
+function readElsewhere(terminal: Terminal): Reference | undefined {
+  const text = terminal.env['COSIGN_REPOSITORY'];
+  if (text === undefined || text === '') return undefined;
+  const repository = parseReference(text);
+  if (repository.tag !== undefined || repository.digest !== undefined) {
+    throw new CliError('usage', 'Cannot use COSIGN_REPOSITORY: it must be a repository, without tag and digest');
+  }
+  return repository;
+}
+
 /** What signs in to the image's registry, and the certificate for it, is for no other. */
-function flagsFor({ registry }: Reference, image: Reference, flags: RegistryFlags): RegistryFlags {
+export function flagsFor({ registry }: Reference, image: Reference, flags: RegistryFlags): RegistryFlags {
   if (registry === image.registry) return flags;
-  const { allowHttpRegistry, allowInsecureRegistry, registryCacert } = flags;
+  const { allowHttpRegistry, allowInsecureRegistry, registryCacert, signal } = flags;
   return {
+    ...(signal !== undefined && { signal }),
     ...(allowHttpRegistry !== undefined && { allowHttpRegistry }),
     ...(allowInsecureRegistry !== undefined && { allowInsecureRegistry }),
     ...(registryCacert !== undefined && { registryCacert }),
@@ -109,6 +125,7 @@ export async function openRepository(
     ...(certPem !== undefined && { certPem }),
     ...(keyPem !== undefined && { keyPem }),
     ...(serverName !== undefined && { serverName }),
+    ...(flags.signal !== undefined && { signal: flags.signal }),
   });
 }
 
@@ -179,8 +196,9 @@ export async function withImages<Result>(
     );
   }
   const images: OpenImage[] = [];
+  const bounded = withDeadline(flags);
   try {
-    for (const text of texts) images.push(await openImage(terminal, text, flags));
+    for (const text of texts) images.push(await openImage(terminal, text, bounded));
     return await work(...images);
   } finally {
     await Promise.all(images.map((image) => image.close()));

@@ -72,7 +72,8 @@ async function signEach(
     const targets: Descriptor[] = [];
     for (const image of images) targets.push(await resolveAndSay(terminal, image));
     const key = options.key === undefined ? undefined : await readSigningKey(terminal, options.key);
-    const setup = await prepare(terminal, options, key, layout === 'legacy' ? 1 : 2);
+    // The legacy layout holds a promise of the log, which only version 1 gives.
+    const setup = await prepare(terminal, options, key, layout === 'legacy' ? 1 : undefined);
     const done: { image: OpenImage; signed: SignedImage }[] = [];
     for (const [at, image] of images.entries()) {
       const target = targets[at] as Descriptor; // one for each image

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { parseJson } from '#libs/encoding';
 import {
   celPolicy,
+  openSaved,
   predicateTypeUri,
   regoPolicy,
   schemaPolicy,
@@ -19,7 +20,7 @@ import { VerifyError } from '#libs/verify';
 import type { Terminal } from './config.js';
 import { CliError, exitCodes, type ExitCode } from './exit.js';
 import { readInput } from './files.js';
-import { pinned, resolveImage, withImages, type RegistryFlags } from './image-registry.js';
+import { pinned, resolveImage, withDeadline, withImages, type RegistryFlags } from './image-registry.js';
 import { columns, jsonText, printable, style } from './style.js';
 import { readTrustedRoot } from './trust-files.js';
 import { readPolicy, type PolicyOptions } from './verify.js';
@@ -95,8 +96,9 @@ async function verifyEach(
   verify: VerifyOne,
 ): Promise<ExitCode> {
   const judged: Judged[] = [];
+  const bounded = withDeadline(options);
   try {
-    for (const text of texts) judged.push(...(await verifyOne(terminal, text, options, verify)));
+    for (const text of texts) judged.push(...(await verifyOne(terminal, text, bounded, verify)));
   } catch (cause) {
     if (!(cause instanceof VerifyError)) throw cause;
     throw new CliError('usage', cause.message, { cause, cure: cause.cure });
@@ -114,14 +116,9 @@ async function verifyOne(
   verify: VerifyOne,
 ): Promise<Judged[]> {
   if (options.localImage === true) {
-    const layout = await openLayout(text);
-    const [root, second] = (await layout.listed()).filter(({ annotations }) =>
-      /\/image(Index)?$/.test(annotations?.['kind'] ?? ''),
-    );
-    if (root === undefined || second !== undefined) {
-      throw new CliError('unreadable', `Cannot verify ${text}: the folder must hold one saved image`);
-    }
-    return (await verify(layout, root.digest, layout)).map((one) => ({ ...one, name: `${text}@${one.report.digest}` }));
+    // The same image that `image load` would push.
+    const { root, store } = await openSaved(await openLayout(text));
+    return (await verify(store, root.digest, store)).map((one) => ({ ...one, name: `${text}@${one.report.digest}` }));
   }
   return withImages(terminal, [text], options, async (image) => {
     if (image === undefined) throw new Error('no image was opened');
@@ -274,6 +271,7 @@ function candidateJson(candidate: Candidate): object {
     signer,
     times,
     logEntries,
+    checks: report.checks,
     annotations,
     ...(predicateType !== undefined && { predicateType }),
     payload: parseJson(payload, { bigIntegers: true }),

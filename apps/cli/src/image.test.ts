@@ -96,6 +96,12 @@ describe('chancery image', () => {
     ['half a client certificate', ['tree', 'x', '--registry-client-cert', 'key.pub'], '--registry-client-key'],
     ['a user without a password', ['tree', 'x', '--registry-username', 'me'], '--registry-password'],
     ['a reference that is none', ['tree', 'UPPER/case'], 'Cannot parse image reference'],
+    ['a timeout that is none', ['verify', 'x', '--timeout', '3 minutes'], 'as in 3m0s'],
+    ['no time at all', ['tree', 'x', '--timeout', '0s'], 'as in 3m0s'],
+    ['more time than a day', ['copy', 'x', 'y', '--timeout', '25h'], 'at most 24h'],
+    ['not to check claims', ['verify', 'x', '--check-claims=false'], 'always true'],
+    ['the keychain of a cluster', ['verify', 'x', '--k8s-keychain'], 'credHelpers'],
+    ['the keychain of a cluster, spelled out', ['tree', 'x', '--k8s-keychain=true'], 'credHelpers'],
     [
       'a policy of no known kind',
       ['verify-attestation', 'x', '--policy', 'key.pub'],
@@ -170,6 +176,74 @@ describe('chancery image', () => {
     expect(out).toMatch(/├─ signature sha256:\w+ 1 under the tag sha256-\w+\.sig/);
     expect(out).toMatch(/└─ signature sha256:\w+ https:\/\/sigstore.dev\/cosign\/sign\/v1/);
     expect(out).toContain(legacyTag(`sha256:${/@sha256:(\w+)/.exec(out)?.[1] ?? ''}`, 'signature'));
+  });
+
+  it.each(['registry.example.com/sigs:v1', `registry.example.com/sigs@sha256:${'0'.repeat(64)}`])(
+    'refuses COSIGN_REPOSITORY=%s, of which a part would be ignored',
+    async (COSIGN_REPOSITORY) => {
+      expect(await chancery(['tree', name(), ...login()], { env: { COSIGN_REPOSITORY } })).toBe(2);
+      expect(err).toContain('without tag and digest');
+    },
+  );
+
+  it('takes the flags of cosign that ask for what is done anyway', async () => {
+    expect(await verify(...identity, '--check-claims=true', '--k8s-keychain=false', '--timeout', '1m30s')).toBe(0);
+  });
+
+  it.each([
+    ['verify', 'manifests'],
+    ['verify', 'referrers'],
+    ['tree', 'referrers'],
+    ['save', 'manifests'],
+  ])('%s ends in time when %s never come, whatever is tried again', async (command, path) => {
+    const before = registry.options;
+    registry.options = {
+      ...before,
+      intercept: ({ path: asked }, response) => {
+        if (!asked.includes(path)) return false;
+        response.writeHead(503, { 'retry-after': '30' }).end();
+        return true;
+      },
+    };
+    const more =
+      { verify: ['--trusted-root', at('root.json'), ...identity], save: ['--dir', at('late')] }[command] ?? [];
+    const started = Date.now();
+    try {
+      expect(await chancery([command, name(), ...login(), ...more, '--timeout', '1'])).toBe(4);
+    } finally {
+      registry.options = before;
+    }
+    expect(Date.now() - started).toBeLessThan(15_000);
+    expect(err).toContain('the time that there was for all of it is over');
+  });
+
+  it('copies and saves what is attached where COSIGN_REPOSITORY says', async () => {
+    const env = { COSIGN_REPOSITORY: `${registry.host}/ns/sigs` };
+    const memory = new MemoryStore();
+    const image = await pushImage(memory, 'elsewhere', '3.0');
+    const { credentials, host } = registry;
+    const store = openRegistry({ repository: parseReference(`${host}/ns/app`), credentials });
+    await copyImage(memory, store, '3.0', { tag: '3.0' });
+    await smallSign(world, memory, image, 'bundle');
+    await copyImage(memory, store.sibling('ns/sigs'), '3.0');
+    await store.close();
+    const verified = async (tag: string): Promise<number> =>
+      chancery(['verify', tag, '--trusted-root', at('root.json'), ...login(), ...identity]);
+    expect(await verified(name('3.0'))).toBe(10);
+    expect(await chancery(['copy', name('3.0'), `${host}/ns/mirror:3.0`, ...login()], { env })).toBe(0);
+    expect(out).toMatch(/signatures +1/);
+    expect(await verified(`${host}/ns/mirror:3.0`)).toBe(0);
+    expect(await chancery(['save', name('3.0'), '--dir', at('saved'), ...login()], { env })).toBe(0);
+    expect(
+      await chancery(['verify', '--local-image', at('saved'), '--trusted-root', at('root.json'), ...identity]),
+    ).toBe(0);
+
+    // What is loaded is what was named, if a digest was.
+    const wrong = `${host}/ns/loaded:4@sha256:${'0'.repeat(64)}`;
+    expect(await chancery(['load', wrong, '--dir', at('saved'), ...login()])).toBe(3);
+    expect(err).toContain(`it holds ${image.digest}, expected sha256:000`);
+    expect(await chancery(['load', `${host}/ns/loaded:4@${image.digest}`, '--dir', at('saved'), ...login()])).toBe(0);
+    expect(await verified(`${host}/ns/loaded:4`)).toBe(0);
   });
 
   it('sends a password to nobody but the registry it was given for', async () => {

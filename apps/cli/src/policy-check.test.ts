@@ -7,6 +7,7 @@ import { encodeTrustedRoot } from '#libs/trust';
 import { openRegistry, parseReference, type Descriptor } from '#libs/oci';
 import { attachBundle, signatureStatement } from '#libs/image';
 import { encodeUtf8 } from '#libs/encoding';
+import { makeTls } from '../../../libs/identity/testing/issuer-server.js';
 import { ISSUER, SAN, SmallSigstore } from '../../../test/world/small-sigstore.js';
 import { startTestRegistry, type TestRegistry } from '../../../test/world/registry.js';
 import type { Terminal } from './config.js';
@@ -280,6 +281,23 @@ describe('policy check', () => {
       );
     },
   );
+
+  test('the client certificate for the image is not shown to a registry that a policy names', async () => {
+    const { cert, key } = await makeTls('client.test');
+    const flags = ['--registry-client-cert', await write('client.pem', cert), '--registry-client-key'];
+    elsewhere.asked.length = 0;
+    const source = [{ oci: `${elsewhere.host}/ns/signatures` }];
+    const ran = await policy(
+      'check',
+      `${registry.host}/ns/app@${app.digest}`,
+      '--policy',
+      await write('policy.yaml', document(keyless(SAN, { source }))),
+      ...['--trusted-root', at('root.json'), ...flags, await write('client.key', key)],
+    );
+    expect(ran.exit).not.toBe(0);
+    // Whoever shows a certificate speaks TLS: this one was asked without.
+    expect(elsewhere.asked.length).toBeGreaterThan(0);
+  });
 
   test('explains itself', async () => {
     const ran = await policy('check', '--help');

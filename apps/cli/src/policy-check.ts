@@ -17,7 +17,7 @@ import type { TrustedRoot } from '#libs/trust';
 import type { Terminal } from './config.js';
 import { CliError, describeFailure, exitCodes, type ExitCode } from './exit.js';
 import { readInput } from './files.js';
-import { openImage, type RegistryFlags } from './image-registry.js';
+import { flagsFor, openRepository, type RegistryFlags } from './image-registry.js';
 import { jsonText, printable, style, type Style } from './style.js';
 import { MAX_TRUST_BYTES, parseOr, readTrustedRoot } from './trust-files.js';
 
@@ -27,7 +27,7 @@ export interface PolicyCheckOptions extends RegistryFlags {
   /** Of `--no-match`. */
   match: 'deny' | 'warn' | 'allow';
   resource?: string;
-  /** Seconds. */
+  /** Milliseconds: what is not decided by then is denied. */
   timeout: number;
   explain?: boolean;
   json?: boolean;
@@ -48,7 +48,12 @@ export async function checkPolicy(terminal: Terminal, image: string, options: Po
     if (!(error instanceof PolicyError)) throw error;
     return reportProblems(terminal, error, options.json === true);
   }
-  const evidence = imageEvidence({ open: (repository) => openRepository(terminal, reference, repository, options) });
+  const signal = AbortSignal.timeout(options.timeout);
+  const flags: RegistryFlags = { ...options, signal };
+  // What the flags say of the image's registry is for no other that a policy names.
+  const open = (repository: Reference): Promise<ImageStore> =>
+    openRepository(terminal, repository, flagsFor(repository, reference, flags));
+  const evidence = imageEvidence({ open });
   try {
     const decision = await evaluateImage({
       image,
@@ -56,7 +61,7 @@ export async function checkPolicy(terminal: Terminal, image: string, options: Po
       evidence,
       noMatch: options.match,
       resource,
-      signal: AbortSignal.timeout(options.timeout * 1000),
+      signal,
     });
     if (options.json === true) terminal.out(decisionJson(decision));
     else printDecision(terminal, decision, options.explain === true);
@@ -97,19 +102,6 @@ async function readResource(path: string): Promise<Resource> {
 async function readText(path: string, what: string, maxBytes: number): Promise<string> {
   const bytes = await readInput(path, what, maxBytes);
   return parseOr('unreadable', `${what} ${path}`, () => parseUtf8(bytes));
-}
-
-/** Credentials of the flags are for the image's registry: another one, which a policy names, gets none of them. */
-async function openRepository(
-  terminal: Terminal,
-  image: Reference,
-  repository: Reference,
-  flags: PolicyCheckOptions,
-): Promise<ImageStore> {
-  const { registryUsername: _name, registryPassword: _password, registryToken: _token, ...others } = flags;
-  const { registry, repository: path } = repository;
-  const { store } = await openImage(terminal, `${registry}/${path}`, registry === image.registry ? flags : others);
-  return store;
 }
 
 /** A denial that is no judgement ends as the error does that prevented it. */

@@ -15,6 +15,9 @@ Two layouts: "bundle" keeps each signature as a referrer (OCI 1.1) of the image,
 COSIGN_REPOSITORY names another repository for them.
 `;
 
+/** What cosign gives every command. Copying and signing take as long as they take, unless told otherwise. */
+const DEFAULT_TIMEOUT = [180_000, '3m0s'] as const;
+
 /** `chancery image …` */
 export function addImage(program: Command, act: Act): void {
   const image = program
@@ -127,11 +130,16 @@ Examples:
 }
 
 function addTree(image: Command, act: Act): void {
-  addRegistry(
-    image
-      .command('tree')
-      .description('List what is attached to an image: signatures, attestations and other referrers. Verifies nothing.')
-      .argument('<image>', 'the image'),
+  addTimeout(
+    addRegistry(
+      image
+        .command('tree')
+        .description(
+          'List what is attached to an image: signatures, attestations and other referrers. Verifies nothing.',
+        )
+        .argument('<image>', 'the image'),
+    ),
+    DEFAULT_TIMEOUT,
   )
     .option('--json', 'print the result as JSON')
     .addHelpText('after', '\nExamples:\n  $ chancery image tree registry.example.com/ns/app:1.2\n')
@@ -139,14 +147,16 @@ function addTree(image: Command, act: Act): void {
 }
 
 function addCopy(image: Command, act: Act): void {
-  addRegistry(
-    image
-      .command('copy')
-      .description(
-        'Copy an image with all that belongs to it: platforms, signatures, attestations, referrers and theirs.',
-      )
-      .argument('<source>', 'the image')
-      .argument('<destination>', 'where to; without a tag it keeps its own'),
+  addTimeout(
+    addRegistry(
+      image
+        .command('copy')
+        .description(
+          'Copy an image with all that belongs to it: platforms, signatures, attestations, referrers and theirs.',
+        )
+        .argument('<source>', 'the image')
+        .argument('<destination>', 'where to; without a tag it keeps its own'),
+    ),
   )
     .option('--platform <os/arch>', 'only this platform of an index')
     .addOption(
@@ -160,6 +170,7 @@ function addCopy(image: Command, act: Act): void {
       'after',
       `
 What the destination has already is not sent again, so a copy that was broken off goes on where it stopped. The tag is set last.
+With COSIGN_REPOSITORY what is attached there goes along too; at the destination all of it is beside the image.
 
 Examples:
   $ chancery image copy registry.example.com/ns/app:1.2 mirror.example.net/ns/app:1.2
@@ -170,11 +181,14 @@ Examples:
 }
 
 function addClean(image: Command, act: Act): void {
-  addRegistry(
-    image
-      .command('clean')
-      .description('Remove what is attached to an image. The image stays.')
-      .argument('<image>', 'the image'),
+  addTimeout(
+    addRegistry(
+      image
+        .command('clean')
+        .description('Remove what is attached to an image. The image stays.')
+        .argument('<image>', 'the image'),
+    ),
+    DEFAULT_TIMEOUT,
   )
     .addOption(
       new Option('--type <type>', 'what to remove')
@@ -188,22 +202,29 @@ function addClean(image: Command, act: Act): void {
 }
 
 function addFolders(image: Command, act: Act): void {
-  addRegistry(
-    image
-      .command('save')
-      .description('Save an image with all that belongs to it in a folder (OCI layout).')
-      .argument('<image>', 'the image')
-      .requiredOption('--dir <folder>', 'the folder'),
+  addTimeout(
+    addRegistry(
+      image
+        .command('save')
+        .description('Save an image with all that belongs to it in a folder (OCI layout).')
+        .argument('<image>', 'the image')
+        .requiredOption('--dir <folder>', 'the folder'),
+    ),
   )
     .option('--json', 'print the result as JSON')
-    .addHelpText('after', '\nExamples:\n  $ chancery image save --dir ./saved registry.example.com/ns/app:1.2\n')
+    .addHelpText(
+      'after',
+      '\nWith COSIGN_REPOSITORY what is attached there is saved too.\n\nExamples:\n  $ chancery image save --dir ./saved registry.example.com/ns/app:1.2\n',
+    )
     .action(act(async () => (await import('./image-copy.js')).save));
-  addRegistry(
-    image
-      .command('load')
-      .description('Push a saved image with all that belongs to it.')
-      .argument('<image>', 'what it is to be called')
-      .requiredOption('--dir <folder>', 'the folder'),
+  addTimeout(
+    addRegistry(
+      image
+        .command('load')
+        .description('Push a saved image with all that belongs to it.')
+        .argument('<image>', 'what it is to be called')
+        .requiredOption('--dir <folder>', 'the folder'),
+    ),
   )
     .option('--json', 'print the result as JSON')
     .addHelpText('after', '\nExamples:\n  $ chancery image load --dir ./saved mirror.example.net/ns/app:1.2\n')
@@ -227,7 +248,7 @@ function addSigning(command: Command): Command {
     )
     .addOption(new Option('-y, --yes').hideHelp())
     .option('--json', 'print the result as JSON');
-  return addRegistry(addIdentityOptions(command));
+  return addTimeout(addRegistry(addIdentityOptions(command)));
 }
 
 function addVerifying(command: Command): Command {
@@ -252,7 +273,29 @@ function addVerifying(command: Command): Command {
     .addOption(new Option('--max-signatures <count>', 'how many are looked at (default: 1000)').argParser(parseCount))
     .addOption(new Option('-o, --output <form>', 'json is the same as --json').choices(['json', 'text']))
     .option('--json', 'print every candidate with its checks as JSON');
-  return addRegistry(command);
+  refuseUnlessTrue(
+    command,
+    '--check-claims',
+    'a signature that is not compared with the image says nothing about it: for one that was copied to another digest, verify the image that it names',
+  );
+  return addTimeout(addRegistry(command), DEFAULT_TIMEOUT);
+}
+
+/** A flag of cosign that turns something off that is always on here. */
+function refuseUnlessTrue(command: Command, flag: string, why: string): void {
+  command.addOption(
+    new Option(`${flag} [value]`).hideHelp().argParser((value) => {
+      if (value !== 'true') throw new InvalidArgumentError(`It is always true: ${why}.`);
+      return true;
+    }),
+  );
+}
+
+/** Over all requests of a command. */
+function addTimeout(command: Command, fallback?: readonly [milliseconds: number, shown: string]): Command {
+  const option = new Option('--timeout <duration>', 'for all requests to registries together: seconds, or as in 3m0s');
+  option.argParser(parseDuration);
+  return command.addOption(fallback === undefined ? option : option.default(...fallback));
 }
 
 /** The flags about registries, for every command that talks to one. */
@@ -266,8 +309,20 @@ export function addRegistry(command: Command): Command {
     .option('--registry-cacert <file>', "roots of the registry's certificate, PEM")
     .option('--registry-client-cert <file>', 'client certificate, PEM')
     .option('--registry-client-key <file>', 'its key, PEM')
-    .option('--registry-server-name <name>', "the name in the registry's certificate");
+    .option('--registry-server-name <name>', "the name in the registry's certificate")
+    .addOption(
+      new Option('--k8s-keychain [value]').hideHelp().argParser((value) => {
+        if (value !== 'false') throw new InvalidArgumentError(noKeychain);
+        return false;
+      }),
+    )
+    .on('option:k8s-keychain', (value: string | null) => {
+      if (value === null) command.error(`error: option '--k8s-keychain' is not supported. ${noKeychain}`);
+    });
 }
+
+const noKeychain =
+  'No cloud is asked for credentials: log in with its credential helper in the file of Docker (credHelpers), or give --registry-token.';
 
 function collect(value: string, earlier: string[] | undefined): string[] {
   return [...(earlier ?? []), value];
@@ -297,6 +352,21 @@ function parseOnly(value: string): string[] {
     if (kind === undefined) throw new InvalidArgumentError(`Allowed are ${Object.keys(onlyNames).join(', ')}.`);
     return kind;
   });
+}
+
+const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+const MAX_DURATION_MS = 24 * 3_600_000;
+
+/** Seconds, or a duration as Go writes it: `3m0s`, `1h30m`. In milliseconds. */
+export function parseDuration(value: string): number {
+  const text = /^\d+$/.test(value) ? `${value}s` : value;
+  const parts = [...text.matchAll(/(\d{1,5})(ms|h|m|s)/g)];
+  const total = parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
+  // What was not read would be ignored.
+  if (parts.map(([part]) => part).join('') !== text || total < 1 || total > MAX_DURATION_MS) {
+    throw new InvalidArgumentError('It must be seconds, or a duration as in 3m0s, of at most 24h.');
+  }
+  return total;
 }
 
 function parseCount(value: string): number {

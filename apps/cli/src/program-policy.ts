@@ -1,9 +1,7 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { Act } from './program.js';
-import { addRegistry } from './program-image.js';
+import { addRegistry, parseDuration } from './program-image.js';
 import { addPolicyPodman } from './program-simple.js';
-
-const MAX_SECONDS = 3600;
 
 /** `chancery policy …` */
 export function addPolicy(program: Command, act: Act): void {
@@ -33,7 +31,9 @@ function addCheck(policy: Command, act: Act): void {
     )
     .option('--resource <file>', 'the Kubernetes object that would run the image, for policies with match')
     .addOption(
-      new Option('--timeout <seconds>', 'what is not decided by then is denied').argParser(parseSeconds).default(60),
+      new Option('--timeout <duration>', 'what is not decided by then is denied: seconds, or as in 1m30s')
+        .argParser(parseDuration)
+        .default(60_000, '60'),
     )
     .option('--explain', 'show every rule and every check, with what was found and what was expected')
     .option('--json', 'print the decision with its explanation as JSON');
@@ -63,11 +63,4 @@ Examples:
 
 function collect(value: string, earlier: string[] | undefined): string[] {
   return [...(earlier ?? []), value];
-}
-
-function parseSeconds(value: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(value) || Number(value) > MAX_SECONDS) {
-    throw new InvalidArgumentError(`It must be a number from 1 to ${MAX_SECONDS}.`);
-  }
-  return Number(value);
 }

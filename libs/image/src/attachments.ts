@@ -1,6 +1,14 @@
 import { BundleError, parseBundle } from '#libs/bundle';
 import { EncodingError, parseJson } from '#libs/encoding';
-import { artifactTypeOf, OciError, readReferrer, type Digest, type ImageStore, type StoredManifest } from '#libs/oci';
+import {
+  artifactTypeOf,
+  OciError,
+  readReferrer,
+  type Descriptor,
+  type Digest,
+  type ImageStore,
+  type StoredManifest,
+} from '#libs/oci';
 import { ImageError } from './error.js';
 import { isBundleType, legacyTag } from './layout.js';
 import { fieldsOf, SIGN_PREDICATE_TYPE } from './statement.js';
@@ -37,8 +45,22 @@ export async function* listAttachments(store: ImageStore, digest: Digest): Async
     if (++count > MAX_ATTACHMENTS) {
       throw new ImageError('IMAGE_LIMIT', `Cannot list what refers to ${digest}: more than ${MAX_ATTACHMENTS}`);
     }
-    const read = await readReferrer(store, digest, listed);
-    yield { ...read, ...(await classify(store, read)) };
+    const read = await readIfAttached(store, digest, listed);
+    if (read !== undefined) yield { ...read, ...(await classify(store, read)) };
+  }
+}
+
+/** A list of referrers may name what was deleted since, or what is about something else: neither is attached, and neither hides the rest. */
+async function readIfAttached(
+  store: ImageStore,
+  digest: Digest,
+  listed: Descriptor,
+): Promise<StoredManifest | undefined> {
+  try {
+    return await readReferrer(store, digest, listed);
+  } catch (error) {
+    if (error instanceof OciError && (error.code === 'OCI_NOT_FOUND' || error.code === 'OCI_SUBJECT')) return undefined;
+    throw error;
   }
 }
 

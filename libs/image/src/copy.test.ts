@@ -14,6 +14,7 @@ import {
   legacyTag,
   listArtifacts,
   loadImage,
+  openSaved,
   saveImage,
   verifyImage,
   type VerifyImageOptions,
@@ -120,6 +121,66 @@ describe('copyImage()', () => {
     });
   });
 
+  it('lets no index under a signature tag of the source replace the signatures at the destination', async () => {
+    const { store, index } = await richImage();
+    const target = new MemoryStore('target');
+    await copyImage(store, target, '1.0', { tag: '1.0' });
+    const tag = legacyTag(index.digest, 'signature');
+    const before = target.tagged.get(tag);
+    store.tagged.set(tag, index.digest);
+    await expect(copyImage(store, target, '1.0', { tag: '1.0' })).rejects.toMatchObject({ code: 'IMAGE_LEGACY' });
+    expect(target.tagged.get(tag)).toBe(before);
+    expect(await verifyImage(target, index.digest, demand('legacy'))).toMatchObject({ ok: true });
+  });
+
+  it('fetches each manifest once, however often indexes list it', async () => {
+    const store = new MemoryStore();
+    let at = await pushImage(store, 'one', 'one');
+    const platform = { os: 'linux', architecture: 'amd64' };
+    for (let i = 0; i < 3; i++) at = await pushIndex(store, Array(1000).fill([at, platform]) as never, 'many');
+    let asked = 0;
+    store.before = (action) => void (asked += action === 'manifest' ? 1 : 0);
+    await copyImage(store, new MemoryStore('target'), 'many');
+    // The four, and what is asked for under the legacy tags of each.
+    expect(asked).toBeLessThan(20);
+    asked = 0;
+    await expect(choosePlatform(store, 'many', 'windows/amd64')).rejects.toMatchObject({ code: 'IMAGE_LIMIT' });
+    expect(asked).toBe(4);
+  });
+
+  it('passes over what a list of referrers names and is not there, or is about something else', async () => {
+    const { store, index } = await richImage();
+    const { descriptor: foreign } = await store.manifest(
+      await smallSign(world, store, await pushImage(store, 'x'), 'bundle'),
+    );
+    const gone = { ...foreign, digest: `sha256:${'0'.repeat(64)}` } as Descriptor;
+    const listed = store.referrers.bind(store);
+    store.referrers = async function* (digest) {
+      if (digest === index.digest) yield* [gone, foreign];
+      yield* listed(digest);
+    };
+    const target = new MemoryStore('target');
+    expect((await copyImage(store, target, '1.0')).attached).toMatchObject({ signature: 4, attestation: 1 });
+    expect(target.manifests.has(foreign.digest)).toBe(false);
+    // Above all nothing of another image is removed.
+    await cleanImage(store, index.digest, 'all');
+    expect(store.manifests.has(foreign.digest)).toBe(true);
+  });
+
+  it('takes along what is attached in another repository too, beside the image at the destination', async () => {
+    const store = new MemoryStore();
+    const image = await pushImage(store, 'app', '1.0');
+    await smallSign(world, store, image, 'bundle', { predicateType: 'https://example.com/p' });
+    const elsewhere = new MemoryStore('elsewhere');
+    for (const layout of ['bundle', 'legacy'] as const) await smallSign(world, elsewhere, image, layout);
+    const target = new MemoryStore('target');
+    const result = await copyImage(store, target, '1.0', { signatures: elsewhere, mountFrom: 'ns/app' });
+    expect(result.attached).toEqual({ signature: 2, attestation: 1, sbom: 0, referrer: 0 });
+    for (const layout of ['bundle', 'legacy'] as const) {
+      expect(await verifyImage(target, image.digest, demand(layout))).toMatchObject({ ok: true });
+    }
+  });
+
   it('refuses content that is not what its digest says', async () => {
     const { store } = await richImage();
     const [blob] = store.blobs.keys();
@@ -149,6 +210,53 @@ describe('cleanImage()', () => {
     const before = store.manifests.size;
     await expect(cleanImage(store, index.digest, 'all')).rejects.toMatchObject({ code: 'IMAGE_LEGACY' });
     expect(store.manifests.size).toBe(before);
+  });
+});
+
+describe('listArtifacts()', () => {
+  it('ends where a registry attaches something new to everything, without end', async () => {
+    const store = new MemoryStore();
+    const image = await pushImage(store, 'app');
+    const empty = await store.putBlob(encodeUtf8('{}'));
+    let made = 0;
+    store.referrers = async function* (digest) {
+      for (let i = 0; i < 40; i++) {
+        const manifest = {
+          schemaVersion: 2,
+          mediaType: 'application/vnd.oci.image.manifest.v1+json',
+          config: { mediaType: 'application/x', digest: empty.digest, size: 2 },
+          layers: [],
+          subject: { mediaType: image.mediaType, digest, size: 1 },
+          annotations: { n: String(made++) },
+        };
+        yield (await store.putManifest(encodeUtf8(JSON.stringify(manifest)), manifest.mediaType)).descriptor;
+      }
+    };
+    await expect(listArtifacts(store, image.digest)).rejects.toMatchObject({ code: 'IMAGE_LIMIT' });
+    expect(made).toBe(10_001);
+  });
+});
+
+describe('cleanImage(), whose manifests go with all their tags', () => {
+  it.each<[string, 'signature' | 'attestation', string[]]>([
+    ['a chart', 'signature', ['application/vnd.cncf.helm.chart.content.v1.tar+gzip']],
+    ['a chart among signatures', 'signature', ['application/vnd.dev.cosign.simplesigning.v1+json', 'application/x']],
+    ['signatures where attestations belong', 'attestation', ['application/vnd.dev.cosign.simplesigning.v1+json']],
+    ['nothing at all', 'signature', []],
+  ])('removes nothing when a tag of signatures is on %s', async (_, kind, types) => {
+    const store = new MemoryStore();
+    const image = await pushImage(store, 'app', '1.0');
+    const blob = await store.putBlob(encodeUtf8('x'));
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: { mediaType: 'application/x', digest: blob.digest, size: 1 },
+      layers: types.map((mediaType) => ({ mediaType, digest: blob.digest, size: 1 })),
+    };
+    const { descriptor } = await store.putManifest(encodeUtf8(JSON.stringify(manifest)), manifest.mediaType, 'chart');
+    store.tagged.set(legacyTag(image.digest, kind), descriptor.digest);
+    await expect(cleanImage(store, image.digest, 'all')).rejects.toMatchObject({ code: 'IMAGE_LEGACY' });
+    expect(store.tagged.get('chart')).toBe(descriptor.digest);
   });
 });
 
@@ -186,6 +294,34 @@ describe('saveImage() and loadImage()', () => {
     await pushImage(store, 'second', 'second');
     await copyImage(store, layout, 'second', { tag: 'second' });
     await expect(loadImage(layout, target)).rejects.toMatchObject({ code: 'IMAGE_FOLDER' });
+  });
+
+  it('mean the same image as whoever verifies the folder, and only the one that is expected', async () => {
+    const store = new MemoryStore();
+    const good = await pushImage(store, 'good', 'good');
+    const evil = await pushImage(store, 'evil', 'evil');
+    const layout = await openLayout(folder, { create: true });
+    await copyImage(store, layout, 'good', { tag: 'good' });
+    // Under the name of an attachment, an image is none: if another one is marked, nobody sees this one.
+    await copyImage(store, layout, 'evil', { tag: legacyTag(good.digest, 'sbom') });
+    await layout.annotate(({ digest }) => (digest === good.digest ? { kind: 'evil/image' } : undefined));
+    expect((await openSaved(layout)).root.digest).toBe(good.digest);
+    expect((await loadImage(layout, new MemoryStore(), { expected: good.digest })).descriptor.digest).toBe(good.digest);
+    await expect(loadImage(layout, new MemoryStore(), { expected: evil.digest })).rejects.toMatchObject({
+      code: 'IMAGE_FOLDER',
+      message: expect.stringContaining(`it holds ${good.digest}, expected ${evil.digest}`) as string,
+    });
+  });
+
+  it("cosign's folders, whose signatures have a kind and no tag, can be verified", async () => {
+    const { store, index } = await richImage();
+    const layout = await openLayout(folder, { create: true });
+    await saveImage(store, layout, '1.0');
+    const path = join(folder, 'index.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replaceAll('org.opencontainers.image.ref.name', 'other'));
+    const saved = await openSaved(await openLayout(folder));
+    expect(saved.root.digest).toBe(index.digest);
+    expect(await verifyImage(saved.store, index.digest, demand('legacy'))).toMatchObject({ ok: true });
   });
 
   it('loads no image from an empty folder, nor a changed blob', async () => {

@@ -13,6 +13,8 @@ export interface CopyOptions {
   only?: readonly AttachmentKind[];
   /** The source's repository, if the destination is in the same registry: blobs need not travel then. */
   mountFrom?: string;
+  /** Another store with attachments of the image, beside its own. At the destination they are beside the image. */
+  signatures?: ImageStore;
   patience?: Patience;
 }
 
@@ -46,12 +48,14 @@ export async function copyImage(
   reference: string,
   options: CopyOptions = {},
 ): Promise<CopyResult> {
-  const { tag, platform, only } = options;
+  const { tag, platform, only, signatures } = options;
   const root = platform === undefined ? reference : (await choosePlatform(source, reference, platform)).digest;
   const copy = new Copy(source, target, options);
   const image = await copy.manifest(root, 0);
   const manifests = copy.copied.size;
-  for (const digest of [...copy.copied]) await copy.attachments(digest, only, 1);
+  const images = [...copy.copied];
+  const stores = signatures === undefined || signatures === source ? [source] : [source, signatures];
+  for (const from of stores) for (const digest of images) await copy.attachments(from, digest, only, 1);
   // By its digest it is listed in a layout folder; a registry has it already.
   await target.putManifest(image.bytes, image.descriptor.mediaType, tag ?? image.descriptor.digest);
   const { blobs, bytes, present, attached } = copy;
@@ -73,13 +77,13 @@ class Copy {
   ) {}
 
   /** A manifest and what it lists, the listed first: registries refuse a manifest whose parts are not there. */
-  async manifest(at: string | Descriptor, depth: number): Promise<StoredManifest> {
-    const read = await this.source.manifest(at);
-    await this.#store(read, depth);
+  async manifest(at: string | Descriptor, depth: number, from = this.source): Promise<StoredManifest> {
+    const read = await from.manifest(at);
+    await this.#store(from, read, depth);
     return read;
   }
 
-  async #store(read: StoredManifest, depth: number, tag?: string): Promise<void> {
+  async #store(from: ImageStore, read: StoredManifest, depth: number, tag?: string): Promise<void> {
     const { descriptor, manifest, bytes } = read;
     if (this.copied.has(descriptor.digest) && tag === undefined) return;
     if (this.copied.size >= MAX_MANIFESTS || depth > MAX_DEPTH) {
@@ -88,60 +92,74 @@ class Copy {
         `Cannot copy ${descriptor.digest}: more than ${MAX_MANIFESTS} manifests or ${MAX_DEPTH} levels`,
       );
     }
-    if (manifest.kind === 'index') for (const child of manifest.manifests) await this.manifest(child, depth + 1);
-    else await this.#storeBlobs([manifest.config, ...manifest.layers]);
+    if (manifest.kind === 'index') {
+      for (const child of manifest.manifests) {
+        // An index may list one manifest four thousand times, and that one another: each is fetched once.
+        if (!this.copied.has(child.digest)) await this.manifest(child, depth + 1, from);
+      }
+    } else await this.#storeBlobs(from, [manifest.config, ...manifest.layers]);
     await this.target.putManifest(bytes, descriptor.mediaType, tag);
     this.copied.add(descriptor.digest);
   }
 
-  async #storeBlobs(wanted: readonly Descriptor[]): Promise<void> {
+  async #storeBlobs(from: ImageStore, wanted: readonly Descriptor[]): Promise<void> {
     const rest = wanted.filter(({ digest }) => !this.#blobs.has(digest));
     const unique = [...new Map(rest.map((blob) => [blob.digest, blob])).values()];
     const work = unique.values();
     const worker = async (): Promise<void> => {
-      for (const blob of work) await this.#storeBlob(blob);
+      for (const blob of work) await this.#storeBlob(from, blob);
     };
     await Promise.all(Array.from({ length: PARALLEL }, worker));
   }
 
-  async #storeBlob(descriptor: Descriptor): Promise<void> {
+  async #storeBlob(from: ImageStore, descriptor: Descriptor): Promise<void> {
     this.#blobs.add(descriptor.digest);
     if (await this.target.hasBlob(descriptor)) {
       this.present++;
       return;
     }
     // Layers that may not be distributed are elsewhere; the manifest says where.
-    if (descriptor.urls !== undefined && !(await this.source.hasBlob(descriptor))) return;
+    if (descriptor.urls !== undefined && !(await from.hasBlob(descriptor))) return;
     const { mountFrom } = this.options;
     await this.target.putBlob(
-      { descriptor, stream: () => this.source.blobStream(descriptor) },
-      mountFrom === undefined ? {} : { mountFrom },
+      { descriptor, stream: () => from.blobStream(descriptor) },
+      mountFrom === undefined || from !== this.source ? {} : { mountFrom },
     );
     this.blobs++;
     this.bytes += descriptor.size;
   }
 
   /** What is attached to a manifest that was copied, and what is attached to that. */
-  async attachments(digest: Digest, only: readonly AttachmentKind[] | undefined, depth: number): Promise<void> {
-    for await (const attachment of listAttachments(this.source, digest)) {
+  async attachments(
+    from: ImageStore,
+    digest: Digest,
+    only: readonly AttachmentKind[] | undefined,
+    depth: number,
+  ): Promise<void> {
+    for await (const attachment of listAttachments(from, digest)) {
       const { kind, descriptor, manifest } = attachment;
       if (only !== undefined && !only.includes(kind)) continue;
       const isNew = !this.copied.has(descriptor.digest);
-      await this.#storeAttachment(attachment, depth);
+      await this.#storeAttachment(from, attachment, depth);
       this.attached[kind] += attachment.tag !== undefined && manifest.kind === 'image' ? manifest.layers.length : 1;
-      if (isNew) await this.attachments(descriptor.digest, only, depth + 1);
+      if (isNew) await this.attachments(from, descriptor.digest, only, depth + 1);
     }
   }
 
-  async #storeAttachment(attachment: Attachment, depth: number): Promise<void> {
+  async #storeAttachment(from: ImageStore, attachment: Attachment, depth: number): Promise<void> {
     const { tag, manifest, descriptor } = attachment;
-    if (tag === undefined || manifest.kind === 'index') return this.#store(attachment, depth, tag);
+    if (tag === undefined) return this.#store(from, attachment, depth);
     const existing = await readIfThere(this.target, tag);
     if (existing === undefined || existing.descriptor.digest === descriptor.digest) {
-      return this.#store(attachment, depth, tag);
+      return this.#store(from, attachment, depth, tag);
+    }
+    if (manifest.kind === 'index') {
+      throw new ImageError('IMAGE_LEGACY', `Cannot copy ${tag}: it is an index, and would replace what is there`, {
+        cure: 'Look at who set that tag at the source; leave its kind out with --only',
+      });
     }
     // Others signed at the destination too: theirs stay.
-    await this.#storeBlobs(manifest.layers);
+    await this.#storeBlobs(from, manifest.layers);
     await addLayers(this.target, tag, manifest.layers, this.options.patience);
     this.copied.add(descriptor.digest);
   }

@@ -12,10 +12,10 @@
  *
  * Not here: registries (`oci`), signing itself (`sign`), the verifier (`verify`), tags that can be believed (`tags`).
  */
-export { attachBundle, attachLayers, type Patience } from './attach.js';
-export { type AttachmentKind } from './attachments.js';
-export { cleanImage, type CleanedImage, type CleanType } from './clean.js';
-export { copyImage, type CopyOptions, type CopyResult } from './copy.js';
+export type { Patience } from './attach.js';
+export type { AttachmentKind } from './attachments.js';
+export type { CleanedImage, CleanType } from './clean.js';
+export type { CopyOptions, CopyResult } from './copy.js';
 export { ImageError, type ImageErrorCode } from './error.js';
 export {
   findEvidence,
@@ -31,12 +31,21 @@ export { bundleOfLayer, layerOfBundle, type LegacyLayer } from './legacy.js';
 export { encodePayload, parsePayload, type SimplePayload } from './payload.js';
 export { choosePlatform, describePlatform, listManifests, type PlatformManifest } from './platforms.js';
 export { predicateFault, predicateTypeNames, predicateTypeUri } from './predicate.js';
-export { loadImage, saveImage } from './save.js';
 export type { Attested, AttestImageOptions, SignedImage, SignImageOptions } from './sign.js';
 export { attestImage, signImage } from './signing.js';
 export { celPolicy, regoPolicy, schemaPolicy, type PolicyLimits, type StatementPolicy } from './statement-policy.js';
 export { attestationStatement, signatureStatement, subjectAnnotations, SIGN_PREDICATE_TYPE } from './statement.js';
-export { listArtifacts, type Artifact } from './tree.js';
+export {
+  attachBundle,
+  attachLayers,
+  cleanImage,
+  copyImage,
+  listArtifacts,
+  loadImage,
+  openSaved,
+  saveImage,
+} from './storing.js';
+export type { Artifact } from './tree.js';
 export {
   judgeAll,
   verifyAttestations,

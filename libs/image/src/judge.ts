@@ -8,6 +8,7 @@ import {
   artifactFromBytes,
   artifactFromDigest,
   verifyBundle,
+  type Check,
   type CheckId,
   type Policy,
   type Report,
@@ -49,7 +50,14 @@ export type CandidateCheck =
 export type Candidate = Place &
   (
     | ({ state: 'accepted' } & Accepted)
-    | { state: 'rejected'; check: CandidateCheck; reason: string; cure?: string }
+    | {
+        state: 'rejected';
+        check: CandidateCheck;
+        reason: string;
+        cure?: string;
+        /** What the verifier checked before, if it came to that. */
+        checks?: readonly Check[];
+      }
     /** No signature at all but an attestation, or the other way round; or an attestation of another type. */
     | { state: 'other'; reason: string }
   );
@@ -71,12 +79,15 @@ export interface Accepted extends Place {
 export async function judge(found: Found, kind: Kind, digest: Digest, demand: Demand): Promise<Candidate> {
   const { layout, manifest, blob } = found;
   const place: Place = { layout, manifest, ...(blob !== undefined && { blob }) };
+  // For whoever is rejected later, too.
+  const verified: { checks?: readonly Check[] } = {};
   const reject = (check: CandidateCheck, reason: string, cure?: string): Candidate => ({
     ...place,
     state: 'rejected',
     check,
-    reason,
+    reason: brief(reason),
     ...(cure !== undefined && { cure }),
+    ...verified,
   });
   if (found.bundle === undefined) return reject('readable', found.problem);
   const { bundle } = found;
@@ -88,16 +99,21 @@ export async function judge(found: Found, kind: Kind, digest: Digest, demand: De
   if (stated !== undefined) {
     const isSignature = stated === SIGN_PREDICATE_TYPE;
     if (kind === 'signature' && !isSignature) {
-      return { ...place, state: 'other', reason: `an attestation of type ${stated}, which signs nothing but itself` };
+      return {
+        ...place,
+        state: 'other',
+        reason: `an attestation of type ${brief(stated)}, which signs nothing but itself`,
+      };
     }
     if (kind === 'attestation' && isSignature) return { ...place, state: 'other', reason: 'a signature' };
     if (wanted !== undefined && stated !== wanted) {
-      return { ...place, state: 'other', reason: `an attestation of type ${stated}` };
+      return { ...place, state: 'other', reason: `an attestation of type ${brief(stated)}` };
     }
   }
 
   // 2. All that the verifier checks. In the legacy layout the payload is what was signed, elsewhere the digest is a subject of the statement.
   const report = await verify(found.bundle, found.payload, digest, wanted, demand);
+  verified.checks = report.checks;
   if (!report.ok) {
     const { check, message, cure } = report.failure ?? {};
     return reject(check ?? 'bundle-format', message ?? 'it does not verify', cure);
@@ -165,6 +181,13 @@ export async function judge(found: Found, kind: Kind, digest: Digest, demand: De
     payload,
     ...(statement !== undefined && { predicateType: statement.predicateType }),
   };
+}
+
+const MAX_REASON = 1000;
+
+/** Reasons quote what strangers stored, and a thousand of them may be printed. */
+function brief(text: string): string {
+  return text.length > MAX_REASON ? `${text.slice(0, MAX_REASON)}…` : text;
 }
 
 /** The first policy that accepts; else what the last one objected to, or the first if that got further. */

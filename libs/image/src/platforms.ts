@@ -33,6 +33,8 @@ export async function listManifests(store: ImageStore, reference: string): Promi
       );
     }
     for (const child of manifest.manifests) {
+      // Listed again and again, it is fetched once all the same.
+      if (found.has(child.digest)) continue;
       await visit(child, depth + 1, child.platform && describePlatform(child.platform));
     }
   };

@@ -1,11 +1,7 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
-import { canonicalizeJson, encodeUtf8, parseJson, type JsonValue } from '#libs/encoding';
 import type { Descriptor, Digest, ImageStore, LayoutStore } from '#libs/oci';
 import { copyImage, type CopyOptions, type CopyResult } from './copy.js';
 import { ImageError } from './error.js';
 import { legacyTag } from './layout.js';
-import { fieldsOf } from './statement.js';
 
 /** cosign finds by this annotation what an entry of `index.json` is; nothing else uses it. */
 const KIND = 'kind';
@@ -16,7 +12,7 @@ const kinds = {
   attestation: 'dev.cosignproject.cosign/atts',
 } as const;
 const ROOTS: readonly (string | undefined)[] = [kinds.image, kinds.index];
-const MAX_INDEX_BYTES = 4 * 1024 * 1024;
+const TAG = 'org.opencontainers.image.ref.name';
 
 /**
  * Saves an image with all that belongs to it in an OCI layout folder, where cosign's `load` finds image and legacy signatures, and everybody the rest.
@@ -35,47 +31,37 @@ export async function saveImage(
     [legacyTag(digest, 'attestation'), kinds.attestation],
   ]);
   const root = await layout.manifest(digest);
-  await annotate(layout.folder, (entry) => {
-    if (entry['digest'] === digest) return root.manifest.kind === 'index' ? kinds.index : kinds.image;
-    const tag = fieldsOf(entry['annotations'])['org.opencontainers.image.ref.name'];
-    return typeof tag === 'string' ? tags.get(tag) : undefined;
+  await layout.annotate((listed) => {
+    if (listed.digest === digest) return { [KIND]: root.manifest.kind === 'index' ? kinds.index : kinds.image };
+    const kind = tags.get(listed.annotations?.[TAG] ?? '');
+    return kind === undefined ? undefined : { [KIND]: kind };
   });
   return result;
 }
 
-/** A crash leaves the old index: the image is saved all the same. */
-async function annotate(
-  folder: string,
-  kindOf: (entry: Record<string, JsonValue>) => string | undefined,
-): Promise<void> {
-  const path = join(folder, 'index.json');
-  const index = fieldsOf(parseJson(await readFile(path), { maxLength: MAX_INDEX_BYTES }));
-  const entries = Array.isArray(index['manifests']) ? index['manifests'] : [];
-  const manifests = entries.map((one) => {
-    const entry = fieldsOf(one);
-    const kind = kindOf(entry);
-    return kind === undefined ? one : { ...entry, annotations: { ...fieldsOf(entry['annotations']), [KIND]: kind } };
-  });
-  const temporary = `${path}.annotated`;
-  const file = await open(temporary, 'w', 0o644);
-  try {
-    await file.writeFile(encodeUtf8(canonicalizeJson({ ...index, manifests })));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-}
-
 /**
- * Pushes what a folder holds, ours or cosign's: the image, its platforms, and all that is attached.
- * @throws ImageError `IMAGE_FOLDER` if it holds no image, or several; and as `copyImage`
+ * Pushes what a folder holds, ours or cosign's: the image, its platforms, and all that is attached. `expected`: the only image that is meant.
+ * @throws ImageError `IMAGE_FOLDER` if it holds no image, several, or another one; and as `copyImage`
  */
 export async function loadImage(
   layout: LayoutStore,
   target: ImageStore,
-  options: CopyOptions = {},
+  options: CopyOptions & { expected?: Digest } = {},
 ): Promise<CopyResult> {
+  const { root, store } = await openSaved(layout);
+  const { expected } = options;
+  if (expected !== undefined && root.digest !== expected) {
+    throw new ImageError('IMAGE_FOLDER', `Cannot load ${layout.folder}: it holds ${root.digest}, expected ${expected}`);
+  }
+  return copyImage(store, target, root.digest, options);
+}
+
+/**
+ * The one image of a folder, and the folder as the store of it and of what is attached to it, ours or cosign's. Whoever verifies a folder and whoever loads it
+ * must mean the same image.
+ * @throws ImageError `IMAGE_FOLDER` if it holds no image, or several
+ */
+export async function openSaved(layout: LayoutStore): Promise<{ root: Descriptor; store: ImageStore }> {
   const listed = await layout.listed();
   const root = await findRoot(layout, listed);
   // cosign keeps legacy signatures by kind alone, without the tag they have in a registry.
@@ -84,7 +70,7 @@ export async function loadImage(
     const entry = listed.find(({ annotations }) => annotations?.[KIND] === kinds[kind]);
     if (entry !== undefined) aliases.set(legacyTag(root.digest, kind), entry.digest);
   }
-  return copyImage(withAliases(layout, aliases), target, root.digest, options);
+  return { root, store: withAliases(layout, aliases) };
 }
 
 async function findRoot(layout: LayoutStore, listed: readonly Descriptor[]): Promise<Descriptor> {
@@ -92,7 +78,7 @@ async function findRoot(layout: LayoutStore, listed: readonly Descriptor[]): Pro
   const candidates: Descriptor[] = [...marked];
   if (marked.length === 0) {
     for (const entry of listed) {
-      const tag = entry.annotations?.['org.opencontainers.image.ref.name'];
+      const tag = entry.annotations?.[TAG];
       const isAttached = /^sha256-[0-9a-f]{64}(\.|$)/.test(tag ?? '');
       if (!isAttached && (await layout.manifest(entry)).manifest.subject === undefined) candidates.push(entry);
     }

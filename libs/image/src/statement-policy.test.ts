@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseJson, type JsonValue } from '#libs/encoding';
-import { celPolicy, regoPolicy, schemaPolicy, type StatementPolicy } from './index.js';
+import { celPolicy, ImageError, regoPolicy, schemaPolicy, type StatementPolicy } from './index.js';
 
 const builder = 'https://ci.example.com/builder';
 function provenance(id: string, more: object = {}): JsonValue {
@@ -137,7 +137,26 @@ describe('celPolicy()', () => {
   });
 });
 
+describe('schemaPolicy()', () => {
+  it('refuses a schema whose verdict would be a promise', async () => {
+    await expect(schemaPolicy('p', '{"$async":true,"type":"object","required":["x"]}')).rejects.toMatchObject({
+      code: 'IMAGE_POLICY',
+      message: expect.stringContaining('$async') as string,
+    });
+    await expect(schemaPolicy('p', '{"properties":{"a":{"$async":true,"required":["x"]}}}')).rejects.toThrow(
+      ImageError,
+    );
+  });
+});
+
 describe('regoPolicy()', () => {
+  it('ends a module that would take for ever as soon as it is loaded', async () => {
+    // (module (func $f (loop (br 0))) (start $f))
+    const hex = '0061736d01000000010401600000030201000801000a0901070003400c000b0b';
+    const wasm = Uint8Array.from(Buffer.from(hex, 'hex'));
+    await expect(regoPolicy('loop.wasm', wasm, { timeoutMs: 300 })).rejects.toMatchObject({ code: 'IMAGE_POLICY' });
+  });
+
   it('takes an object with allow, and gives its reasons', async () => {
     const policy = await regoPolicy('p', vector('report.wasm'));
     expect(policy.check(provenance(builder))).toBeUndefined();

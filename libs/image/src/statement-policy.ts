@@ -40,6 +40,8 @@ export async function schemaPolicy(name: string, text: string, limits: PolicyLim
     if (!(cause instanceof EncodingError)) throw cause;
     throw refuse('it is not JSON', cause);
   }
+  // Its verdict would be a promise, which nobody waits for.
+  if ('$async' in fieldsOf(schema)) throw refuse('$async is not supported');
   const draft = fieldsOf(schema)['$schema'];
   const isDraft7 = typeof draft === 'string' && draft.startsWith('http://json-schema.org/draft-07/');
   const [{ Ajv }, { Ajv2020 }, formats] = await Promise.all([
@@ -116,7 +118,9 @@ export async function regoPolicy(
   try {
     const module = new WebAssembly.Module(wasm);
     load = () => loadPolicySync(module, { initial: 8, maximum: MAX_PAGES });
-    chosen = chooseEntrypoint(Object.keys(load().entrypoints as Record<string, number>), entrypoint);
+    // A module may run code of its own when it is loaded, too.
+    const loaded = withinTime(load, limits.timeoutMs);
+    chosen = chooseEntrypoint(Object.keys(loaded.entrypoints as Record<string, number>), entrypoint);
   } catch (cause) {
     throw refuse(typeof cause === 'string' ? cause : reasonOf(cause), cause);
   }
@@ -150,9 +154,7 @@ function bounded(
     name,
     check: (statement) => {
       try {
-        // The clock of a script's run also stops what the script calls: expressions, patterns and WebAssembly alike.
-        return runInNewContext('evaluate()', { evaluate: () => evaluate(statement) }, { timeout: timeoutMs }) as
-          string | undefined; // what `evaluate` returns
+        return withinTime(() => evaluate(statement), timeoutMs);
       } catch (error) {
         if ((error as { code?: unknown }).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
           return `it gave no answer within ${timeoutMs / 1000} s`;
@@ -161,6 +163,11 @@ function bounded(
       }
     },
   };
+}
+
+/** The clock of a script's run also stops what the script calls: expressions, patterns and WebAssembly alike. */
+function withinTime<Value>(work: () => Value, timeoutMs = DEFAULT_TIMEOUT_MS): Value {
+  return runInNewContext('work()', { work }, { timeout: timeoutMs }) as Value; // what `work` returns
 }
 
 function refusing(name: string): (problem: string, cause?: unknown) => ImageError {

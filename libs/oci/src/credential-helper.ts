@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { parseJson, type JsonValue } from '#libs/encoding';
 import { checkCredential, type Credential } from './credentials.js';
 import { OciError } from './error.js';
@@ -63,8 +62,10 @@ export async function askHelper(name: string, server: string, run: RunHelper): P
  * `env`: their whole environment; `PATH` says where they are.
  */
 export function helperRunner(env: Readonly<Record<string, string | undefined>>, timeoutMs = TIMEOUT_MS): RunHelper {
-  return (program, input) =>
-    new Promise((resolve, reject) => {
+  return async (program, input) => {
+    // Few have a helper, and the others need not wait for what could run it.
+    const { spawn } = await import('node:child_process');
+    return new Promise((resolve, reject) => {
       const child = spawn(program, ['get'], { env, stdio: ['pipe', 'pipe', 'ignore'], shell: false });
       const chunks: Buffer[] = [];
       let length = 0;
@@ -90,4 +91,5 @@ export function helperRunner(env: Readonly<Record<string, string | undefined>>, 
       child.stdin.on('error', () => undefined); // one that does not read its input may still answer
       child.stdin.end(input);
     });
+  };
 }

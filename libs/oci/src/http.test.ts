@@ -256,7 +256,31 @@ describe('patience', () => {
     const stop = new AbortController();
     const work = open(registry, { signal: stop.signal }).resolve('v1');
     setTimeout(() => stop.abort(), 50);
-    await expect(work).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(work).rejects.toMatchObject({
+      code: 'OCI_NETWORK',
+      message: expect.stringContaining('called off') as string,
+      cause: { name: 'AbortError' },
+    });
+  });
+
+  it('ends between two tries too, and leaves no timer behind', async () => {
+    const registry = await start();
+    registry.lie = lies.failing(/manifests/, 100, 503, { 'retry-after': '30' });
+    const store = openRegistry({
+      repository: parseReference(`${registry.host}/ns/app`),
+      signal: AbortSignal.timeout(200),
+    });
+    const timersBefore = process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+    const started = Date.now();
+    await expect(store.resolve('v1')).rejects.toMatchObject({
+      code: 'OCI_NETWORK',
+      message: expect.stringContaining('the time that there was for all of it is over') as string,
+    });
+    expect(Date.now() - started).toBeLessThan(10_000);
+    expect(registry.asked).toHaveLength(1);
+    await store.close();
+    const timersAfter = process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+    expect(timersAfter).toBeLessThanOrEqual(timersBefore);
   });
 
   it('refuses a head of 40 kB', async () => {

@@ -12,7 +12,8 @@ export interface Patience {
   readonly attempts: number;
   /** For a small answer, whole, in milliseconds; content gets more by its size. */
   readonly timeoutMs: number;
-  readonly sleep: (milliseconds: number) => Promise<void>;
+  /** Ends early, in whatever way, once the signal says so. */
+  readonly sleep: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
   /** From 0 up to 1. */
   readonly jitter: () => number;
   /** Milliseconds since 1970. */
@@ -122,10 +123,20 @@ export class RegistryHttp {
 
   /** Waits before trying something again: longer each time, or as long as the registry asks for. */
   async pause(attempt: number, askedMs?: number): Promise<void> {
-    this.#signal?.throwIfAborted();
+    this.#checkEnd();
     const { sleep, jitter } = this.#patience;
     const pauseMs = askedMs ?? FIRST_BACKOFF_MS * 2 ** (attempt - 1) * (0.5 + jitter());
-    await sleep(Math.min(pauseMs, MAX_BACKOFF_MS));
+    await sleep(Math.min(pauseMs, MAX_BACKOFF_MS), this.#signal);
+    this.#checkEnd();
+  }
+
+  /** Nothing is tried again for somebody who no longer waits. */
+  #checkEnd(): void {
+    if (this.#signal?.aborted !== true) return;
+    const cause: unknown = this.#signal.reason;
+    const isLate = cause instanceof Error && cause.name === 'TimeoutError';
+    const state = isLate ? 'the time that there was for all of it is over' : 'it was called off';
+    throw new OciError('OCI_NETWORK', `Cannot reach ${this.#origin.host}: ${state}`, { cause });
   }
 
   async #again(isRepeatable: boolean, send: () => Promise<Answer>, action: string): Promise<Answer> {

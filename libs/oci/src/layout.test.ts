@@ -86,7 +86,75 @@ describe('openLayout()', () => {
   });
 });
 
+describe('openLayout() that may create', () => {
+  it('makes nothing behind a link that stands where its blobs would', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'elsewhere-'));
+    try {
+      symlinkSync(elsewhere, join(folder, 'blobs'));
+      await expect(open()).rejects.toMatchObject({
+        code: 'OCI_LAYOUT',
+        message: expect.stringContaining('blobs is not a folder') as string,
+      });
+      expect(readdirSync(elsewhere)).toEqual([]);
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  it('takes no folder with something else in it', async () => {
+    writeFileSync(join(folder, 'notes.txt'), 'mine');
+    await expect(open()).rejects.toMatchObject({
+      code: 'OCI_LAYOUT',
+      cure: expect.stringContaining('empty') as string,
+    });
+    expect(readdirSync(folder)).toEqual(['notes.txt']);
+  });
+
+  it('goes on with a folder that a crash left half made', async () => {
+    mkdirSync(join(folder, 'blobs', 'sha256'), { recursive: true });
+    writeFileSync(join(folder, 'oci-layout.0a1b2c.tmp'), '{');
+    await expect(open()).resolves.toBeDefined();
+  });
+});
+
 describe('a layout', () => {
+  it('adds annotations to what it lists, and through no link', async () => {
+    const store = await open();
+    const { descriptor } = await store.putManifest(imageBytes('x'), ociManifest, 'v1');
+    await store.putManifest(imageBytes('y'), ociManifest, 'v2');
+    symlinkSync(join(folder, 'oci-layout'), `${indexFile()}.annotated`);
+    await store.annotate(({ digest }) => (digest === descriptor.digest ? { kind: 'x' } : undefined));
+    expect(readIndex().manifests.map(({ annotations }) => annotations)).toEqual([
+      { 'org.opencontainers.image.ref.name': 'v1', kind: 'x' },
+      { 'org.opencontainers.image.ref.name': 'v2' },
+    ]);
+    expect(JSON.parse(readFileSync(join(folder, 'oci-layout'), 'utf8'))).toEqual({ imageLayoutVersion: '1.0.0' });
+  });
+
+  it('writes no index.json that it could not read again', async () => {
+    const store = await open();
+    const { descriptor: subject } = await store.putManifest(imageBytes('x'), ociManifest, 'v1');
+    const manifest = JSON.parse(new TextDecoder().decode(referrerBytes(subject, 'large'))) as object;
+    const large = (name: string) =>
+      encodeUtf8(JSON.stringify({ ...manifest, annotations: { [name]: 'x'.repeat(3_000_000) } }));
+    await store.putManifest(large('a'), ociManifest);
+    await expect(store.putManifest(large('b'), ociManifest)).rejects.toMatchObject({ code: 'OCI_LIMIT' });
+    expect(await store.resolve('v1')).toMatchObject({ digest: subject.digest });
+  });
+
+  it('asks what refers to what without reading every manifest each time', async () => {
+    const store = await open();
+    const { descriptor: subject } = await store.putManifest(imageBytes('x'), ociManifest, 'v1');
+    const { descriptor: other } = await store.putManifest(imageBytes('y'), ociManifest, 'v2');
+    const { descriptor: referrer } = await store.putManifest(referrerBytes(subject, 'r'), ociManifest);
+    expect(await listAll(store.referrers(subject.digest))).toMatchObject([{ digest: referrer.digest }]);
+    // Read once, known from then on; what counts is read again.
+    rmSync(blobFile(other.digest));
+    expect(await listAll(store.referrers(subject.digest))).toMatchObject([{ digest: referrer.digest }]);
+    rmSync(blobFile(referrer.digest));
+    await expect(listAll(store.referrers(subject.digest))).rejects.toMatchObject({ code: 'OCI_NOT_FOUND' });
+  });
+
   it('lists referrers, and what is put by its digest, but not the parts of an index', async () => {
     const store = await open();
     const { descriptor: part } = await store.putManifest(imageBytes('part'), ociManifest);

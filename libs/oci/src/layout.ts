@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeUtf8, type JsonValue } from '#libs/encoding';
 import { checkContent, collect, ContentCheck, digestOf, splitDigest, type Digest } from './digest.js';
@@ -14,6 +14,7 @@ import {
   MAX_MANIFEST_BYTES,
   mediaTypes,
   parseBoundedObject,
+  parseDescriptor,
   parseDescriptors,
   parseManifest,
   type Descriptor,
@@ -43,6 +44,11 @@ export interface LayoutStore extends ImageStore {
   readonly folder: string;
   /** What `index.json` lists. */
   listed(): Promise<readonly Descriptor[]>;
+  /**
+   * Adds annotations to what `index.json` lists, in place of those of the same name. `annotationsOf`: undefined leaves an entry as it is.
+   * @throws OciError `OCI_LAYOUT`, `OCI_LIMIT`, `OCI_CONFLICT`
+   */
+  annotate(annotationsOf: (listed: Descriptor) => Readonly<Record<string, string>> | undefined): Promise<void>;
 }
 
 const VERSION = '1.0.0';
@@ -67,18 +73,25 @@ export async function openLayout(folder: string, options: LayoutOptions = {}): P
   if (typeof version !== 'string' || !/^1\.\d+\.\d+$/.test(version)) {
     throw new OciError('OCI_LAYOUT', `Cannot open ${folder}: its version is not ${VERSION}`);
   }
-  // A link in their place would let a layout that came from elsewhere read and write anywhere.
+  await refuseLinks(folder);
+  return new Layout(folder, options.limits?.blobBytes ?? 128 * 1024 * 1024);
+}
+
+/** A link in place of a folder would let a layout that came from elsewhere read and write anywhere. */
+async function refuseLinks(folder: string): Promise<void> {
   for (const name of ['blobs', 'blobs/sha256', 'blobs/sha512']) {
     const found = await lstat(join(folder, name)).catch((cause: unknown) => absent(cause, folder));
     if (found !== undefined && !found.isDirectory()) {
       throw new OciError('OCI_LAYOUT', `Cannot open ${folder}: ${name} is not a folder`);
     }
   }
-  return new Layout(folder, options.limits?.blobBytes ?? 128 * 1024 * 1024);
 }
 
 async function createLayout(folder: string): Promise<void> {
   try {
+    // Before anything is made in it: also an empty folder in the wrong place is one that nobody asked for.
+    await refuseLinks(folder);
+    await refuseOthers(folder);
     await mkdir(join(folder, 'blobs', 'sha256'), { recursive: true });
     for (const [name, content] of [
       ['oci-layout', { imageLayoutVersion: VERSION }],
@@ -94,10 +107,22 @@ async function createLayout(folder: string): Promise<void> {
   }
 }
 
+/** A folder with something else in it is not made a layout: a wrong name would bury its content among blobs. */
+async function refuseOthers(folder: string): Promise<void> {
+  const names = (await readdir(folder).catch((cause: unknown) => absent(cause, folder))) ?? [];
+  // What a crash in the middle of making one leaves is gone on with.
+  if (names.includes('oci-layout') || names.every((name) => name === 'blobs' || name.startsWith('oci-layout.'))) return;
+  throw new OciError('OCI_LAYOUT', `Cannot create ${folder}: it has content, and is not an OCI image layout`, {
+    cure: 'Name a folder that is not there yet, or is empty',
+  });
+}
+
 class Layout implements LayoutStore {
   readonly name: string;
   readonly folder: string;
   readonly #blobBytes: number;
+  /** Of manifests that were looked at: content under a digest does not change, and each question would read them all again. */
+  readonly #subjects = new Map<Digest, Digest | undefined>();
 
   constructor(folder: string, blobBytes: number) {
     this.name = folder;
@@ -226,7 +251,10 @@ class Layout implements LayoutStore {
       // An index may list anything; only manifests have subjects.
       if (seen.has(listed.digest) || !isManifestType(listed.mediaType)) continue;
       seen.add(listed.digest);
+      if (this.#subjects.has(listed.digest) && this.#subjects.get(listed.digest) !== digest) continue;
       const { descriptor, manifest } = await this.manifest(listed);
+      if (this.#subjects.size >= MAX_DESCRIPTORS) this.#subjects.clear();
+      this.#subjects.set(listed.digest, manifest.subject?.digest);
       if (manifest.subject?.digest !== digest) continue;
       const referrer = referrerDescriptor(descriptor, manifest);
       if (options.artifactType === undefined || referrer.artifactType === options.artifactType) yield referrer;
@@ -236,6 +264,16 @@ class Layout implements LayoutStore {
   async *tags(): AsyncGenerator<string, void, undefined> {
     const tags = (await this.listed()).map(({ annotations }) => annotations?.[TAG_ANNOTATION]);
     yield* [...new Set(tags)].filter((tag) => tag !== undefined && isTag(tag)).sort() as string[]; // undefined is gone
+  }
+
+  async annotate(annotationsOf: (listed: Descriptor) => Readonly<Record<string, string>> | undefined): Promise<void> {
+    await this.#changeIndex((manifests) =>
+      manifests.map((entry) => {
+        const added = annotationsOf(parseDescriptor(entry, 'manifests'));
+        if (added === undefined) return entry;
+        return { ...entry, annotations: { ...(isObject(entry['annotations']) && entry['annotations']), ...added } };
+      }),
+    );
   }
 
   async deleteManifest(digest: Digest): Promise<void> {
@@ -302,13 +340,15 @@ class Layout implements LayoutStore {
       parseDescriptors(index['manifests'], 'manifests'); // before it is written again
       const present = Array.isArray(index['manifests']) ? index['manifests'].filter((one) => isObject(one)) : [];
       const manifests = change(present);
-      if (manifests.length > MAX_DESCRIPTORS) {
+      const encoded = encodeUtf8(JSON.stringify({ ...index, manifests }));
+      // What we could not read again would be lost: annotations of strangers are copied into it.
+      if (manifests.length > MAX_DESCRIPTORS || encoded.length > MAX_MANIFEST_BYTES) {
         throw new OciError(
           'OCI_LIMIT',
-          `Cannot write index.json of ${this.name}: it would have more than ${MAX_DESCRIPTORS} entries`,
+          `Cannot write index.json of ${this.name}: it would have more than ${MAX_DESCRIPTORS} entries or 4 MiB`,
         );
       }
-      await writeAtomically(file, once(encodeUtf8(JSON.stringify({ ...index, manifests }))));
+      await writeAtomically(file, once(encoded));
     } catch (cause) {
       throw cause instanceof OciError ? cause : layoutError('write', file, cause);
     } finally {

@@ -194,7 +194,8 @@ describe('CVE-2023-46737, CVE-2024-29902, CVE-2024-29903 (cosign): answers witho
   });
 });
 
-describe('CVE-2024-23332 (notation), and registries that answer something else than was asked for', () => {
+// CVE-2024-23332 (notation: an outdated image with an old signature) is about tags: a digest never grows old. What is newest is told by libs/tags, under "rollback".
+describe('CVE-2023-33959 (notation): registries that answer something else than was asked for', () => {
   const right = imageBytes('right');
   const other = imageBytes('other');
 
@@ -208,7 +209,7 @@ describe('CVE-2024-23332 (notation), and registries that answer something else t
     await expect(open().resolve(digestOf(right))).rejects.toMatchObject({ code: 'OCI_DIGEST' });
   });
 
-  it('a tag means the digest of the bytes, whatever the header says', async () => {
+  it('CVE-2023-47630 (Kyverno): a tag means the digest of the bytes, whatever the header says', async () => {
     registry.lie = lies.otherContent(/manifests/, right, mediaTypes.ociManifest);
     expect((await open().resolve('v1')).digest).toBe(digestOf(right));
     registry.lie = lies.otherContent(/manifests/, right, mediaTypes.ociManifest, {

@@ -15,6 +15,14 @@ import {
 
 const hex = 'ab'.repeat(32);
 
+describe('what is no reference', () => {
+  it('is named without the password in it', () => {
+    const text = 'https://me:secret@registry.example.com/ns/app';
+    expect(() => parseReference(text)).toThrow('"https://(removed)@registry.example.com/ns/app"');
+    expect(() => parseRegistry(text)).toThrow(/^(?!.*secret)/);
+  });
+});
+
 describe('parseReference()', () => {
   it.each([
     ['alpine', 'docker.io', 'library/alpine', undefined, undefined],

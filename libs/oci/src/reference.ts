@@ -39,7 +39,7 @@ const hostGrammar = new RegExp(`^${hostLabel}(?:\\.${hostLabel})*$`);
  */
 export function parseReference(text: string): Reference {
   const fail = (state: string): OciError =>
-    new OciError('OCI_REFERENCE', `Cannot parse image reference ${quote(text)}: ${state}`);
+    new OciError('OCI_REFERENCE', `Cannot parse image reference ${quote(withoutUser(text))}: ${state}`);
   if (text.length > MAX_REFERENCE) throw fail(`it is longer than ${MAX_REFERENCE} characters`);
   if (/^[a-z]+:\/\//i.test(text)) throw fail('it must not start with a scheme');
 
@@ -68,12 +68,20 @@ export function parseReference(text: string): Reference {
   return { registry, repository, ...(tag !== undefined && { tag }), ...(digest !== undefined && { digest }) };
 }
 
+/** A URL that somebody gave instead may have a password in it, and messages go into logs. */
+function withoutUser(text: string): string {
+  return text.replace(/\/\/[^/]*@/, '//(removed)@');
+}
+
 /**
  * Reads `host[:port]`, with Docker Hub's names as `docker.io`.
  * @throws OciError `OCI_REFERENCE`
  */
 export function parseRegistry(text: string): string {
-  return parseHost(text, (state) => new OciError('OCI_REFERENCE', `Cannot parse registry ${quote(text)}: ${state}`));
+  return parseHost(
+    text,
+    (state) => new OciError('OCI_REFERENCE', `Cannot parse registry ${quote(withoutUser(text))}: ${state}`),
+  );
 }
 
 function parseHost(text: string, fail: (state: string) => OciError): string {

@@ -97,7 +97,17 @@ const defaultPatience: Patience & RegistryTimeouts = {
   timeoutMs: 60_000,
   connectMs: 10_000,
   idleMs: 30_000,
-  sleep: (milliseconds) => new Promise((done) => setTimeout(done, milliseconds)),
+  sleep: (milliseconds, signal) =>
+    new Promise((done) => {
+      const timer = setTimeout(end, milliseconds);
+      // A timer left behind would keep the process alive.
+      signal?.addEventListener('abort', end);
+      function end(): void {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        done();
+      }
+    }),
   jitter: Math.random,
   now: Date.now,
 };

@@ -37,6 +37,8 @@ export type Signature =
       readonly check: string;
       readonly reason: string;
       readonly cure?: string;
+      /** What the verifier checked before, in order, if it came to that. */
+      readonly checks?: readonly Check[];
     }
   | { readonly state: 'other'; readonly id: string; readonly reason: string };
 

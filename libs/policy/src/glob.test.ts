@@ -162,8 +162,30 @@ describe('namesOf()', () => {
       'nginx',
       `index.docker.io/library/nginx@${digest}`,
       `index.docker.io/library/nginx:latest@${digest}`,
+      'docker.io/library/nginx:latest',
+      `docker.io/library/nginx@${digest}`,
+      `docker.io/library/nginx:latest@${digest}`,
     ]);
   });
+  test.each(['docker.io/**', 'index.docker.io/**', '**docker.io/library/nginx@sha256:*'])(
+    'leaves no spelling by which an image of Docker Hub gets around %s',
+    (glob) => {
+      for (const image of [
+        'nginx',
+        'library/nginx',
+        'docker.io/nginx',
+        'index.docker.io/library/nginx',
+        'DOCKER.io/nginx',
+      ]) {
+        expect(isFor(glob, image, digest), image).toBe(true);
+        expect(isFor(glob, `${image}@${digest}`, digest), image).toBe(true);
+      }
+      // A host that only looks like it is another one.
+      for (const image of ['docker.io.evil.test/nginx', 'evil.test/docker.io/library/nginx', 'xdocker.io/library/y']) {
+        expect(isFor(glob.replace(/^\*\*/, ''), image, digest), image).toBe(false);
+      }
+    },
+  );
   test('adds nothing to a digest', () => {
     const image = `registry.test/app:v1@${digest}`;
     expect(namesOf(image, parseReference(image), digest)).toEqual([`registry.test/app@${digest}`, image]);

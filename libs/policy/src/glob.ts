@@ -75,14 +75,17 @@ function skipStars(tokens: readonly Token[], alive: boolean[]): boolean[] {
 /**
  * The names by which an image is looked for in policies, without repetition: first qualified as go-containerregistry does it (`index.docker.io/library/nginx:latest`; with
  * a digest the tag is left out), then as it was written. With `digest`, that of what the tag means now, also the two names under which the image would
- * be admitted to a cluster, where tags are replaced before policies are asked.
+ * be admitted to a cluster, where tags are replaced before policies are asked. All of them with `docker.io` too, where upstream looks only for what was
+ * written: nobody shall get around a policy for `docker.io/**` by another spelling.
  */
 export function namesOf(image: string, reference: Reference, digest?: string): string[] {
   const { tag, digest: given } = withDefaultTag(reference);
-  const repository = repositoryOf(reference, { hub: 'index.docker.io' });
-  const names = [given === undefined ? `${repository}:${tag}` : `${repository}@${given}`, image];
-  if (given === undefined && digest !== undefined) {
-    names.push(`${repository}@${digest}`, `${repository}:${tag}@${digest}`);
-  }
-  return [...new Set(names)];
+  const qualified = (hub: 'docker.io' | 'index.docker.io'): string[] => {
+    const repository = repositoryOf(reference, { hub });
+    if (given !== undefined) return [`${repository}@${given}`];
+    const resolved = digest === undefined ? [] : [`${repository}@${digest}`, `${repository}:${tag}@${digest}`];
+    return [`${repository}:${tag}`, ...resolved];
+  };
+  const [name = '', ...resolved] = qualified('index.docker.io');
+  return [...new Set([name, image, ...resolved, ...qualified('docker.io')])];
 }

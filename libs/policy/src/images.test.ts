@@ -8,7 +8,7 @@ import type { TrustedRoot } from '#libs/trust';
 import { MemoryStore, pushImage, smallSign } from '../../image/testing/small-registry.js';
 import { ISSUER, SAN, SmallSigstore } from '../../../test/world/small-sigstore.js';
 import { forAll, policy, read, type Fields } from '../testing/policies.js';
-import { evaluateImage, imageEvidence, type Decision, type EvaluateInput } from './index.js';
+import { evaluateImage, imageEvidence, type Decision, type EvaluateInput, type Explanation } from './index.js';
 
 const ours = new SmallSigstore('ours');
 const theirs = new SmallSigstore('theirs');
@@ -73,6 +73,28 @@ describe('evaluateImage() over real signatures', () => {
     const elsewhere = await decide(forAll([keyless({}, { signatureFormat: other })]));
     expect(elsewhere.errors.join()).toContain(`no signature in the ${other} layout`);
     expect(JSON.stringify(elsewhere.explanation)).toContain(`signatureFormat: ${layout}`);
+  });
+
+  test('a rejected one is explained by every check up to the one that objected', async () => {
+    const checksOf = ({ explanation }: Decision): string[] => {
+      const all = (at: Explanation): Explanation[] => [at, ...at.children.flatMap(all)];
+      return all(explanation)
+        .filter(({ rule }) => rule === 'check')
+        .map(({ state, title }) => `${state}: ${title}`);
+    };
+    await smallSign(theirs, store, app, 'bundle');
+    const stranger = checksOf(await decide(forAll([keyless()])));
+    expect(stranger.slice(0, 2)).toEqual([
+      'passed: The bundle is well formed',
+      'passed: The bundle is signed with what the policy expects',
+    ]);
+    expect(stranger.at(-1)).toBe('failed: The trusted root knows the transparency log');
+    // A check that only images have comes after all of the verifier's.
+    const other = await pushImage(store, 'other', 'v2');
+    await smallSign(ours, store, app, 'legacy', { about: other.digest });
+    const misplaced = checksOf(await decide(forAll([keyless({}, { signatureFormat: 'legacy' })])));
+    expect(misplaced.length).toBeGreaterThan(10);
+    expect(misplaced.filter((line) => line.startsWith('failed'))).toEqual(['failed: payload']);
   });
 
   test('by a key, one of several', async () => {
@@ -256,7 +278,7 @@ describe('lessons', () => {
     });
   });
 
-  test('CVE-2022-47633 Kyverno: a registry that answers each request with another manifest: what is allowed is what was verified', async () => {
+  test('CVE-2022-47633, CVE-2023-47630 Kyverno: a registry that answers each request with another manifest: what is allowed is what was verified', async () => {
     await smallSign(ours, store, app, 'bundle');
     const evil = await pushImage(store, 'evil');
     let asked = 0;

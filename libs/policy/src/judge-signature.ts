@@ -29,15 +29,22 @@ export function judgeSignature(
     matched: matchOf(signature, demand, digest),
   });
   if (signature.state === 'other') return conclude('skipped', signature.reason);
-  if (signature.state === 'rejected') {
-    return conclude('failed', `${signature.check}: ${signature.reason}`, signature.cure);
-  }
-  const { signer, times, payload } = signature;
   // The verifier was told to accept any name: who counts is decided below.
-  for (const { id, title, state, detail } of signature.checks) {
+  for (const { id, title, state, detail } of signature.checks ?? []) {
     if (id === 'certificate-identity' || id === 'certificate-issuer') continue;
     checks.push({ rule: 'check', title, state, found: detail, children: [] });
+    // Those after it were not reached.
+    if (state === 'failed') break;
   }
+  if (signature.state === 'rejected') {
+    const { check: title, reason: found, cure } = signature;
+    // What only images are checked for is not among the verifier's checks.
+    if (checks.every(({ state }) => state !== 'failed')) {
+      checks.push({ rule: 'check', title, state: 'failed', found, children: [] });
+    }
+    return conclude('failed', `${title}: ${found}`, cure);
+  }
+  const { signer, times, payload } = signature;
   const check = (title: string, passed: boolean, found: string, expected: string): boolean => {
     checks.push({ rule: 'check', title, state: passed ? 'passed' : 'failed', found, expected, children: [] });
     return passed;

@@ -802,3 +802,21 @@ function replaceAt(value: unknown, [head, ...rest]: Path, by: unknown): Fields {
   if (head !== undefined) copy[head] = rest.length === 0 ? by : replaceAt(copy[head], rest, by);
   return copy;
 }
+
+describe('a file that is made to be read slowly', () => {
+  test.each([
+    ['a map', (n: number) => Array.from({ length: n }, (_, i) => `k${i}: 1`).join('\n')],
+    ['a map in braces', (n: number) => `{${Array.from({ length: n }, (_, i) => `k${i}: 1`).join(',')}}`],
+    ['a list', (n: number) => `a:\n${'- 1\n'.repeat(n)}`],
+    ['a list of maps in brackets', (n: number) => `a: [${'{b: 1},'.repeat(n)}]`],
+  ])('%s of too many entries is refused at once', async (_, make) => {
+    const started = performance.now();
+    await expect(parsePolicyFile(make(200_000))).rejects.toMatchObject({
+      code: 'POLICY_LIMIT',
+      message: expect.stringContaining('more than 4096 entries') as string,
+    });
+    expect(performance.now() - started).toBeLessThan(10_000);
+    await expect(parsePolicyFile(make(4000))).rejects.toMatchObject({ code: 'POLICY_FIELD' });
+    expect(performance.now() - started).toBeLessThan(15_000);
+  });
+});

@@ -21,6 +21,8 @@ const MAX_DOCUMENTS = 256;
 /** More of them help nobody. */
 const MAX_PROBLEMS = 50;
 const MAX_DEPTH = 32;
+/** Of one map or list. The composer compares every name of a map with every other one. */
+const MAX_ENTRIES = 4096;
 /** Of the parser, which counts a document, and keys beside collections. */
 const MAX_STACK = 4 * MAX_DEPTH;
 
@@ -103,6 +105,12 @@ function parseDocuments(text: string, { lines, source }: Problems): Document.Par
       if (parser.stack.length > MAX_STACK) {
         // A process whose stack ends in the middle of a regular expression is not thrown at: it is gone.
         throw new PolicyError('POLICY_LIMIT', `Cannot read ${source}: it is nested too deep`);
+      }
+      // Whatever grows is at the top.
+      const growing = parser.stack.at(-1);
+      if (growing !== undefined && 'items' in growing && growing.items.length > MAX_ENTRIES) {
+        const state = `something in it has more than ${MAX_ENTRIES} entries`;
+        throw new PolicyError('POLICY_LIMIT', `Cannot read ${source}: ${state}`);
       }
     }
     yield* parser.end();
@@ -303,6 +311,7 @@ export class Section {
     for (const pair of this.node.items) {
       const name = keyOf(pair);
       if (this.#asked.has(name)) continue;
+      if (this.problems.count >= MAX_PROBLEMS) return;
       const known = [...this.#asked];
       const twin = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
       this.fault(

@@ -14,7 +14,8 @@ export interface Services {
 }
 
 /**
- * Chooses from a signing configuration what is valid now and speaks a version we speak. `logVersion`: which API of Rekor's the logs must have, default 2.
+ * Chooses from a signing configuration what is valid now and speaks a version we speak. `logVersion`: which API of Rekor's the logs must have; by default the
+ * higher one that it names.
  *
  * @throws SignError `SIGN_SERVICES` when a kind that is needed has none
  */
@@ -22,26 +23,28 @@ export function chooseServices(
   config: SigningConfig,
   options: { now: Date; managedKey?: boolean; logVersion?: 1 | 2 },
 ): Services {
-  const choose = (kind: 'ca' | 'rekor' | 'tsa', versions: number[]): string[] => {
+  const { now, managedKey, logVersion: wanted } = options;
+  const choose = (kind: 'ca' | 'rekor' | 'tsa', versions: number[]) => {
     try {
-      return selectServices(config, kind, { now: options.now, versions }).map(({ url }) => url);
+      return selectServices(config, kind, { now, versions });
     } catch (cause) {
       throw new SignError(
         'SIGN_SERVICES',
         `Cannot choose services from the signing configuration: ${cause instanceof Error ? cause.message : 'none fits'}`,
         {
           cause,
-          cure: `Use a signing configuration with services that are valid now; the log must speak version ${options.logVersion ?? 2} of the API`,
+          cure: `Use a signing configuration with services that are valid now; the log must speak version ${wanted ?? '1 or 2'} of the API`,
         },
       );
     }
   };
-  const { logVersion = 2 } = options;
-  const version = logVersion === 1 ? { logVersion } : {};
-  const logs = choose('rekor', [logVersion]);
-  const timestampAuthorities = choose('tsa', [1]);
-  if (options.managedKey) return { logs, timestampAuthorities, ...version };
-  const [certificateAuthority] = choose('ca', [1]);
+  const chosen = choose('rekor', wanted === undefined ? [1, 2] : [wanted]);
+  const logs = chosen.map(({ url }) => url);
+  // All of one version.
+  const version = chosen[0]?.majorApiVersion === 1 ? ({ logVersion: 1 } as const) : {};
+  const timestampAuthorities = choose('tsa', [1]).map(({ url }) => url);
+  if (managedKey) return { logs, timestampAuthorities, ...version };
+  const certificateAuthority = choose('ca', [1])[0]?.url;
   if (certificateAuthority === undefined) {
     throw new SignError(
       'SIGN_SERVICES',
