@@ -59,7 +59,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   openpgp: ['libs/pki', 'libs/simple-signing'],
   'openid-client': ['libs/login'],
   '@grpc/': ['libs/sign'],
-  undici: ['libs/identity', 'libs/oci'],
+  undici: ['libs/identity'],
   ajv: ['libs/image'],
   '@marcbachmann/cel-js': ['libs/image'],
   '@open-policy-agent/': ['libs/image'],

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-
 /** What decides whether this machine has a browser that the person can see. */
 export interface Desktop {
   readonly platform: NodeJS.Platform;
@@ -52,7 +50,9 @@ async function openWith(commands: readonly ((url: string) => Command)[], url: st
   throw failure;
 }
 
-function start([program, ...args]: Command): Promise<void> {
+async function start([program, ...args]: Command): Promise<void> {
+  // Most commands open no browser, and need not wait for what could.
+  const { spawn } = await import('node:child_process');
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'ignore', detached: true });
     child.once('error', (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises';
+import type { Interface, ReadLineOptions } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { findBrowser } from './browser.js';
 
@@ -57,7 +57,7 @@ export function processTerminal(): Terminal {
 
 async function ask(question: string): Promise<string> {
   // Not `terminal: true`: then ^C would come here as a key and not end the program.
-  const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+  const lines = await openLines({ input: process.stdin, output: process.stderr, terminal: false });
   const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
   try {
     return await Promise.race([lines.question(question), ended]);
@@ -70,7 +70,7 @@ async function askSecret(question: string): Promise<string> {
   process.stderr.write(question);
   // With `terminal: true` the terminal no longer echoes, and what readline echoes instead goes nowhere.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+  const lines = await openLines({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
   lines.once('SIGINT', () => {
     lines.close();
     process.kill(process.pid, 'SIGINT');
@@ -82,4 +82,9 @@ async function askSecret(question: string): Promise<string> {
     lines.close();
     process.stderr.write('\n');
   }
+}
+
+/** Loaded for who asks: most commands ask nothing. */
+async function openLines(options: ReadLineOptions): Promise<Interface> {
+  return (await import('node:readline/promises')).createInterface(options);
 }

@@ -3,14 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import type { Terminal } from './config.js';
 import { exitCodes, type ExitCode } from './exit.js';
 import { reportFailure } from './failure.js';
-import { addCa } from './program-ca.js';
 import { addIdentityOptions, addLogin } from './program-identity.js';
-import { addImage } from './program-image.js';
-import { addKeys } from './program-key.js';
-import { addLog } from './program-log.js';
-import { addPolicy } from './program-policy.js';
-import { addSimpleSigning } from './program-simple.js';
-import { addTag } from './program-tag.js';
 
 /** An action gets what commander read and returns how to end. */
 export type Action<Arguments extends unknown[]> = (terminal: Terminal, ...given: Arguments) => Promise<ExitCode>;
@@ -44,7 +37,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
       const action = await load();
       exitCode = await action(terminal, ...(given.slice(0, -1) as unknown as Arguments));
     };
-  const program = buildProgram(terminal, act);
+  const program = await buildProgram(terminal, act, argv[0]);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
@@ -58,7 +51,26 @@ export type Act = <Arguments extends unknown[]>(
   load: () => Promise<Action<Arguments>>,
 ) => (...given: [...Arguments, Command]) => Promise<void>;
 
-function buildProgram(terminal: Terminal, act: Act): Command {
+type Add = (program: Command, act: Act) => void;
+
+/** The commands, in the order of the help, and what adds them. */
+const commands: readonly (readonly [names: readonly string[], add: () => Add | Promise<Add>])[] = [
+  [['up'], () => addUp],
+  [['sign'], () => addSign],
+  [['verify'], () => addVerify],
+  [['generate-key-pair', 'import-key-pair', 'public-key'], async () => (await import('./program-key.js')).addKeys],
+  [['tag'], async () => (await import('./program-tag.js')).addTag],
+  [['login', 'logout'], () => addLogin],
+  [['log'], async () => (await import('./program-log.js')).addLog],
+  [['ca'], async () => (await import('./program-ca.js')).addCa],
+  [['image'], async () => (await import('./program-image.js')).addImage],
+  [['simple'], async () => (await import('./program-simple.js')).addSimpleSigning],
+  [['policy'], async () => (await import('./program-policy.js')).addPolicy],
+  [['trust'], () => addTrust],
+];
+
+/** `first`: of the arguments. Of a command that is there the program knows that one alone, which takes less time; else all. */
+async function buildProgram(terminal: Terminal, act: Act, first: string | undefined): Promise<Command> {
   const program = new Command('chancery')
     .description('Sign files with your identity instead of a key, prove it in a transparency log, verify it offline.')
     .version(readVersion(), '-V, --version', 'print the version')
@@ -75,18 +87,8 @@ function buildProgram(terminal: Terminal, act: Act): Command {
       getErrHasColors: () => terminal.colours.err,
     })
     .showHelpAfterError('(run with --help for the options and examples)');
-  addUp(program, act);
-  addSign(program, act);
-  addVerify(program, act);
-  addKeys(program, act);
-  addTag(program, act);
-  addLogin(program, act);
-  addLog(program, act);
-  addCa(program, act);
-  addImage(program, act);
-  addSimpleSigning(program, act);
-  addPolicy(program, act);
-  addTrust(program, act);
+  const asked = commands.filter(([names]) => first !== undefined && names.includes(first));
+  for (const [, add] of asked.length > 0 ? asked : commands) (await add())(program, act);
   return program;
 }
 

@@ -1,9 +1,8 @@
-import { createRequire } from 'node:module';
 import type { ed25519ph } from '@noble/curves/ed25519.js';
 import { ed25519phVerifier, type VerifyEd25519ph } from '#libs/crypto';
 
-// OpenSSL 3.0 has no Ed25519ph. `require`, because signing and verifying are synchronous; late, because few keys need it.
-const require = createRequire(import.meta.url);
+// OpenSSL 3.0 has no Ed25519ph. `require`, because signing and verifying are synchronous; late, as is what makes it, because few keys need it.
+const require = (name: string): unknown => process.getBuiltinModule('node:module').createRequire(import.meta.url)(name);
 const curves = '@noble/curves/ed25519.js';
 
 let verify: VerifyEd25519ph | undefined;

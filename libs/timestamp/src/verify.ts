@@ -78,20 +78,23 @@ export async function verifyTimestamp<A extends TrustedAuthority>(
   const candidates = options.authorities.flatMap((authority) =>
     findSigners(timestamp.signer, authority, embedded).map((certificate) => ({ authority, certificate })),
   );
-  let firstError: unknown = new TimestampError(
-    'TIMESTAMP_AUTHORITY_UNKNOWN',
-    'Cannot verify timestamp: no trusted authority has its signing certificate',
-  );
-  for (const [i, { authority, certificate }] of candidates.entries()) {
+  let firstError: TimestampError | undefined;
+  for (const { authority, certificate } of candidates) {
     try {
       await verifyAgainst(timestamp, { authority, certificate, embedded, crypto: options.crypto });
       return { genTime: timestamp.genTime, authority, certificate, timestamp };
     } catch (error) {
       if (!(error instanceof TimestampError)) throw error;
-      if (i === 0) firstError = error;
+      firstError ??= error;
     }
   }
-  throw firstError;
+  throw (
+    firstError ??
+    new TimestampError(
+      'TIMESTAMP_AUTHORITY_UNKNOWN',
+      'Cannot verify timestamp: no trusted authority has its signing certificate',
+    )
+  );
 }
 
 interface Candidate {

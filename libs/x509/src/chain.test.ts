@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { derNull, derSequence, parseBase64 } from '#libs/encoding';
+import { derInteger, derNull, derSequence, parseBase64 } from '#libs/encoding';
 import { generateSigner, opensslCrypto, verifySync } from '#libs/openssl';
 import { type Certificate, parseCertificate, parseCertificatePem } from './certificate.js';
 import { buildChain, buildChainSync, type ChainOptions } from './chain.js';
@@ -482,6 +482,66 @@ describe('buildChain()', () => {
     await expect(build(leaf, { intermediates: hints })).resolves.toEqual([leaf, above.certificate, root.certificate]);
     await expect(build(leaf, { intermediates: hints.slice(0, 1) })).rejects.toMatchObject({
       code: 'X509_CHAIN_SIGNATURE',
+    });
+  });
+});
+
+describe('buildChain() of many leaves below the same authorities', () => {
+  const options = {
+    intermediates: [middle.certificate],
+    anchors: [root.certificate],
+    time: day(10),
+    extendedKeyUsage: purpose,
+  };
+  /** Counts what it is asked. */
+  const counting = () => {
+    const port = { ...opensslCrypto, asked: 0 };
+    port.verify = (...given) => {
+      port.asked++;
+      return opensslCrypto.verify(...given);
+    };
+    return port;
+  };
+
+  it('verifies the signatures of the authorities once, and those of leaves each time', async () => {
+    const port = counting();
+    for (const [n, asked] of [2, 3, 4].entries()) {
+      await buildChain(leafBy(middle, { serial: derInteger(BigInt(n + 1)) }), options, port);
+      expect(port.asked).toBe(asked);
+    }
+  });
+
+  it('asks each port for itself', async () => {
+    for (const port of [counting(), counting()]) {
+      await buildChain(leafBy(middle), options, port);
+      expect(port.asked).toBe(2);
+    }
+  });
+
+  it('remembers nothing that did not hold, nor of a certificate what holds of another', async () => {
+    const port = counting();
+    await buildChain(leafBy(middle), options, port);
+    const forged = { ...middle.certificate, signature: leafBy(middle).signature };
+    for (const intermediate of [
+      forged,
+      forged,
+      parseCertificate(authority('middle', middleKey, authority('root', leafKey)).certificate.der),
+    ]) {
+      await expect(
+        buildChain(leafBy(middle), { ...options, intermediates: [intermediate] }, port),
+      ).rejects.toMatchObject({ code: expect.stringMatching(/^X509_CHAIN_(SIGNATURE|NO_PATH)$/) as string });
+    }
+    const otherRoot = { ...root.certificate, publicKey: leafKey.publicKey };
+    await expect(buildChain(leafBy(middle), { ...options, anchors: [otherRoot] }, port)).rejects.toMatchObject({
+      code: 'X509_CHAIN_SIGNATURE',
+    });
+  });
+
+  it('makes no other check once only', async () => {
+    await expect(buildChain(leafBy(middle), options, opensslCrypto)).resolves.toHaveLength(3);
+    const late = { ...options, time: day(31) };
+    await expect(buildChain(leafBy(middle, { notAfter: day(40) }), late, opensslCrypto)).rejects.toMatchObject({
+      code: 'X509_CHAIN_EXPIRED',
     });
   });
 });

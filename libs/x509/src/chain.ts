@@ -53,7 +53,9 @@ const understood: ReadonlySet<string> = new Set([
  * @see RFC 5280 §6.1
  */
 export async function buildChain(leaf: Certificate, options: ChainOptions, crypto: CryptoPort): Promise<Certificate[]> {
-  const search = searchChain(leaf, options);
+  let known = knownBy.get(crypto);
+  if (known === undefined) knownBy.set(crypto, (known = new WeakMap()));
+  const search = searchChain(leaf, options, known);
   let step = search.next();
   while (!step.done) {
     const { key, scheme, message, signature } = step.value;
@@ -67,7 +69,7 @@ export async function buildChain(leaf: Certificate, options: ChainOptions, crypt
  * @throws X509Error as `buildChain`
  */
 export function buildChainSync(leaf: Certificate, options: ChainOptions, verify: VerifySignature): Certificate[] {
-  const search = searchChain(leaf, options);
+  const search = searchChain(leaf, options, new WeakMap());
   let step = search.next();
   while (!step.done) {
     const { key, scheme, message, signature } = step.value;
@@ -87,20 +89,30 @@ export type VerifySignature = (
 /** The search itself verifies nothing: it yields each signature that matters, and goes on with the answer. Whoever drives it may wait for that, or not. */
 type Searching<T> = Generator<SignedBytes, T, boolean>;
 
+/** Certificates, and by whose keys their signatures are. */
+type Known = WeakMap<Certificate, WeakSet<Certificate>>;
+
+/**
+ * Signatures that held, according to each port. A parsed certificate does not change, so they hold for as long as both objects live: those of a trusted root
+ * are verified once, not for each of a thousand leaves below them. What was parsed anew is verified anew, and so is whatever did not hold.
+ */
+const knownBy = new WeakMap<CryptoPort, Known>();
+
 interface Search {
   readonly options: ChainOptions;
+  readonly known: Known;
   signatureChecks: number;
   /** The failure worth telling: of the longest path that was tried. */
   failure: { readonly depth: number; readonly error: X509Error } | undefined;
 }
 
-function* searchChain(leaf: Certificate, options: ChainOptions): Searching<Certificate[]> {
+function* searchChain(leaf: Certificate, options: ChainOptions, known: Known): Searching<Certificate[]> {
   checkAlways(leaf, 0, options.time);
   const purpose = options.extendedKeyUsage;
   if (purpose !== undefined && !extendedKeyUsage(leaf)?.oids.includes(purpose)) {
     throw failure('X509_CHAIN_USAGE', leaf, 0, `its extended key usage does not include ${purpose}`);
   }
-  const search: Search = { options, signatureChecks: 0, failure: undefined };
+  const search: Search = { options, known, signatureChecks: 0, failure: undefined };
   const path = yield* extend([leaf], search);
   if (path) return path;
   throw search.failure?.error ?? noPath(leaf, 0, 'nothing was tried');
@@ -218,6 +230,7 @@ function* checkSignature(child: Certificate, position: number, issuer: Certifica
     throw failure('X509_CHAIN_LIMIT', child, position, `${most} signatures were checked without finding a path`);
   }
   search.signatureChecks++;
+  if (search.known.get(child)?.has(issuer)) return;
   const signed = signedBytes(child, issuer);
   if (signed === undefined || !(yield signed)) {
     throw failure(
@@ -227,6 +240,9 @@ function* checkSignature(child: Certificate, position: number, issuer: Certifica
       `its signature is not by the key of ${describe(issuer, position + 1)}`,
     );
   }
+  const issuers = search.known.get(child);
+  if (issuers === undefined) search.known.set(child, new WeakSet([issuer]));
+  else issuers.add(issuer);
 }
 
 function noPath(certificate: Certificate, position: number, state: string): X509Error {
