@@ -137,8 +137,9 @@ function addCosign(tag: Command, act: Act): void {
     tag
       .command('cosign')
       .description('Sign a statement of another publisher that waits for signers.')
-      .argument('<image>', 'repository, tag and the digest that you vouch for'),
-    ['snapshot'],
+      .argument('<image>', 'repository, tag and the digest that you vouch for')
+      .option('--revoke', 'sign that the tag means this no more'),
+    ['tag', 'snapshot'],
   )
     .addHelpText(
       'after',

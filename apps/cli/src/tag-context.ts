@@ -112,8 +112,12 @@ async function readDemands(options: TagFlags & { key?: string }, repository: str
   const { policy, maxAge, ...who } = options;
   const maxAgeMs = maxAge === undefined ? undefined : readAge(maxAge, '--max-age');
   if (policy !== undefined) {
-    if (maxAge !== undefined || who.certificateIdentity !== undefined || who.certificateIdentityRegexp !== undefined) {
-      throw new CliError('usage', 'Cannot use --policy with --max-age or an identity: the policy has both');
+    const { key, certificateIdentity, certificateIdentityRegexp, certificateOidcIssuer, certificateOidcIssuerRegexp } =
+      who;
+    const names = [certificateIdentity, certificateIdentityRegexp, certificateOidcIssuer, certificateOidcIssuerRegexp];
+    // What is not used is no demand, and whoever gave it thinks that it is one.
+    if ([maxAge, key, ...names].some((one) => one !== undefined)) {
+      throw new CliError('usage', 'Cannot use --policy with --max-age, --key or an identity: the policy has them');
     }
     return readPolicyFile(policy, repository);
   }

@@ -159,7 +159,8 @@ function print(terminal: Terminal, { gun, root, roles, tags, targets }: NotaryRe
     const by = signers.length === 0 ? '' : `, signers ${signers.join(', ')}`;
     terminal.out(`  ${printable(tag)}  ${digest}  ${size} bytes, by ${role}${by}\n`);
   }
-  const silent = targets.filter(({ tag }) => !tags.some((one) => one.tag === tag));
+  const told = new Set(tags.map(({ tag }) => tag));
+  const silent = targets.filter(({ tag }) => !told.has(tag));
   for (const { tag, digest, role } of silent) {
     terminal.out(`  ${paint.faint(`${printable(tag)}  ${digest}  by ${role}: Docker does not read it`)}\n`);
   }

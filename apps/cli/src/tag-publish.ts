@@ -34,6 +34,8 @@ export interface TagPublishOptions extends SigningOptions, TagFlags {
   threshold?: number;
   reason?: string;
   init?: boolean;
+  /** Of `tag cosign`: what is to be signed is a revocation. */
+  revoke?: boolean;
   json?: boolean;
 }
 
@@ -102,7 +104,10 @@ export async function cosignCommand(terminal: Terminal, name: string, options: T
       cure: 'Give it as REPO:TAG@sha256:…; `chancery tag pending` shows what waits',
     });
   }
-  return withPublisher(terminal, repository, options, (context) => cosignTag(context, { tag, expected: digest }));
+  const state = options.revoke === true ? 'revoked' : 'current';
+  return withPublisher(terminal, repository, options, (context) =>
+    cosignTag(context, { tag, expected: digest, state }),
+  );
 }
 
 /** `tag pending` */
@@ -128,6 +133,7 @@ export async function pendingCommand(
         columns([
           ['to become', statement.state],
           ['version', String(statement.version)],
+          ['until', statement.until.toISOString()],
           ['signed by', signatures.map(({ signer }) => printable(signer)).join(', ') || 'nobody who counts'],
           ['missing', String(missing)],
         ]),
@@ -250,7 +256,7 @@ function printPublished(terminal: Terminal, { tags, snapshot, merged }: Publishe
           ? ([
               [
                 'missing',
-                `${missing} more signer${missing === 1 ? '' : 's'}: chancery tag cosign ${repository}:${tag}@${digest}`,
+                `${missing} more signer${missing === 1 ? '' : 's'}: chancery tag cosign ${state === 'revoked' ? '--revoke ' : ''}${repository}:${tag}@${digest}`,
               ],
             ] as const)
           : []),

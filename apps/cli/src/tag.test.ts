@@ -227,6 +227,20 @@ repositories:
       expect(out).toMatch(/alice: alice@example\.com[^]*bob: bob@example\.com/);
       expect(await chancery('tag', 'pending', image, ...policy, '--json')).toBe(0);
       expect(json()['pending']).toEqual([]);
+      // Beside a policy nothing else says who may sign.
+      for (const more of [
+        ['--key', at('k.pub')],
+        ['--certificate-oidc-issuer', 'https://a.example'],
+        ['--max-age', '1d'],
+      ]) {
+        expect(await chancery('tag', 'verify', `${image}:v1`, ...policy, ...more)).toBe(2);
+      }
+      // To revoke takes two as well, and the second says that this is what it means.
+      expect(await chancery('tag', 'revoke', `${image}:v1`, ...as('alice@example.com'))).toBe(0);
+      expect(out).toContain(`chancery tag cosign --revoke ${image}:v1@${digest}`);
+      expect(await chancery('tag', 'cosign', `${image}:v1@${digest}`, ...as('bob@example.com'))).toBe(2);
+      expect(await chancery('tag', 'cosign', '--revoke', `${image}:v1@${digest}`, ...as('bob@example.com'))).toBe(0);
+      expect(await chancery('tag', 'verify', `${image}:v1`, ...policy)).toBe(1);
       // Somebody whom the policy does not name publishes nothing.
       expect(await chancery('tag', 'publish', `${image}:v2@${digest}`, ...as('eve@example.com'))).toBe(1);
       expect(err).toContain('would not count');

@@ -139,6 +139,17 @@ describe('readNotaryRepository()', () => {
     },
   );
 
+  it('reads tens of thousands of tags in seconds', async () => {
+    const draft = draftRepository();
+    const targets = Object.fromEntries(Array.from({ length: 60_000 }, (_, i) => [`v${i}`, TARGET(i & 0xff)]));
+    Object.assign(draft.targets.signed, { targets });
+    Object.assign(draft.delegations['targets/releases']?.signed ?? {}, { targets });
+    const begun = performance.now();
+    expect((await read(draft)).tags).toHaveLength(60_000);
+    // Looking for each among all took more than a minute.
+    expect(performance.now() - begun).toBeLessThan(30_000);
+  }, 60_000);
+
   it('counts keys, not signatures: twice the same is one', async () => {
     const [one, two] = [makeKey(), makeKey()];
     const draft = draftRepository([one, two]);
@@ -399,6 +410,22 @@ describe('the pin', () => {
       for (const pin of [pinOf(key), { kind: 'ca', certificates: [authority] }, { kind: 'first-use' }] as NotaryPin[]) {
         expect(await refusal(read(draft, { pin, nowMs }))).toEqual(['NOTARY_PIN', 'root']);
       }
+    });
+
+    it('is not met by one that is listed beside the key that signed', async () => {
+      const { key } = withCertificate(GUN);
+      const evil = makeKey();
+      const draft = draftRepository([key, evil]);
+      const first: NotaryPin = { kind: 'first-use' };
+      expect(await refusal(read(draft, { pin: first, nowMs }))).toBeUndefined();
+      draft.root.keys = [evil];
+      expect(await refusal(read(draft, { pin: first, nowMs }))).toEqual(['NOTARY_SIGNATURE', 'root']);
+      // Nor by one that has ended beside one that has not.
+      const ended = withCertificate(GUN, 30);
+      const mixed = draftRepository([key, ended.key]);
+      const later = Date.now() + 40 * 86_400_000;
+      mixed.root.keys = [ended.key];
+      expect(await refusal(read(mixed, { pin: first, nowMs: later }))).toEqual(['NOTARY_SIGNATURE', 'root']);
     });
 
     it('that has ended is refused', async () => {

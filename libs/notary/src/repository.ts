@@ -147,14 +147,21 @@ export async function readNotaryRepository(options: ReadNotaryOptions): Promise<
 function resolveTags(found: readonly NotaryTarget[]): NotaryRepository['tags'] {
   const of = (role: string) => new Map(found.filter((one) => one.role === role).map((one) => [one.tag, one]));
   const winning = new Map([...of('targets'), ...of('targets/releases')]);
+  // By tag and digest: a repository may have a hundred thousand, and looking for each among all would take hours.
+  const vouching = new Map<string, string[]>();
+  for (const { tag, digest, role } of found) {
+    if (!isSignerRole(role)) continue;
+    const key = `${digest} ${tag}`;
+    const roles = vouching.get(key) ?? [];
+    roles.push(role.slice('targets/'.length));
+    vouching.set(key, roles);
+  }
   return [...winning.values()]
     .sort((a, b) => (a.tag < b.tag ? -1 : 1))
     .map((target) => ({
       ...target,
       // Docker's own reading: other roles that say the same are who vouched for it.
-      signers: found
-        .filter(({ tag, digest, role }) => tag === target.tag && digest === target.digest && isSignerRole(role))
-        .map(({ role }) => role.slice('targets/'.length)),
+      signers: vouching.get(`${target.digest} ${target.tag}`) ?? [],
     }));
 }
 

@@ -119,7 +119,7 @@ export async function readRoot(options: RootOptions): Promise<TrustedNotaryRoot>
 
   // 3. What counts is the newest: it must hold now, and be for this repository.
   checkExpiry(newest.role, nowMs);
-  checkCertificates(newest, gun, nowMs);
+  await checkCertificates(newest, options);
   return { root: newest, from: first.role.version, pinned };
 }
 
@@ -205,24 +205,30 @@ async function isIssuedBy(
   }
 }
 
-/** Root certificates are made for one repository, which is their name, and end. */
-function checkCertificates(root: Root, gun: string, nowMs: number): void {
+/**
+ * Root certificates are made for one repository, which is their name, and end. Where there are any, those that are for this one and valid now must
+ * have signed, as many as it takes: that one is listed beside a key that signed says nothing.
+ * @see notaryproject/notary: trustpinning/certs.go, ValidateRoot
+ */
+async function checkCertificates({ role, keys }: Root, { gun, nowMs, crypto }: RootOptions): Promise<void> {
   const now = new Date(nowMs);
-  const leaves = root.keys.root.keys.flatMap(({ certificates: [leaf] }) => (leaf === undefined ? [] : [leaf]));
-  if (leaves.length === 0) return;
-  const named = leaves.filter((leaf) => commonName(leaf) === gun);
+  const certified = keys.root.keys.flatMap((key) => key.certificates.slice(0, 1).map((leaf) => ({ key, leaf })));
+  if (certified.length === 0) return;
+  const named = certified.filter(({ leaf }) => commonName(leaf) === gun);
   if (named.length === 0) {
-    throw new NotaryError(
-      'NOTARY_PIN',
-      `Cannot believe the root: its certificate is for ${leaves.map(commonName).join(', ')}, not for ${gun}`,
-      { role: 'root', cure: 'Ask for the repository by the name that it was published under' },
-    );
+    const names = certified.map(({ leaf }) => commonName(leaf)).join(', ');
+    throw new NotaryError('NOTARY_PIN', `Cannot believe the root: its certificate is for ${names}, not for ${gun}`, {
+      role: 'root',
+      cure: 'Ask for the repository by the name that it was published under',
+    });
   }
-  if (!named.some(({ notBefore, notAfter }) => notBefore <= now && now <= notAfter)) {
+  const valid = named.filter(({ leaf: { notBefore, notAfter } }) => notBefore <= now && now <= notAfter);
+  if (valid.length === 0) {
     throw new NotaryError('NOTARY_EXPIRED', 'Cannot believe the root: its certificate is not valid now', {
       role: 'root',
     });
   }
+  await verifySignatures(role, { keys: valid.map(({ key }) => key), threshold: keys.root.threshold }, crypto);
 }
 
 /** The common name of a certificate's subject. */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { entryOf, forgerIn, type Forger } from '../testing/forgery.js';
 import { createTagWorld, policyOf, signerOf, type TagWorld } from '../testing/tag-world.js';
 import { HEAD_TAG, publishTags, readHistory } from './index.js';
 
@@ -69,5 +70,36 @@ describe('readHistory()', () => {
     const { entries } = await readHistory({ ...world.client({ policy }), store: world.store }, 'v1');
     expect(entries[0]).toMatchObject({ signatures: [] });
     expect(entries[0]?.refused.join()).toContain('is not a signer here');
+  });
+});
+
+describe('readHistory() of what somebody forged who may sign snapshots', () => {
+  let tagStatement: Forger['tagStatement'];
+  let forge: Forger['forge'];
+  beforeEach(() => {
+    world = createTagWorld();
+    ({ tagStatement, forge } = forgerIn(world));
+  });
+
+  it('shows what a tag has meant', async () => {
+    await forge([tagStatement()]);
+    expect(await history()).toMatchObject({ gaps: [], entries: [{ signatures: [{ signer: 'the given signer' }] }] });
+  });
+
+  it.each([
+    ['another digest', { digest: `sha256:${'7'.repeat(64)}` as const }],
+    ['another state', { state: 'revoked' as const }],
+  ])('does not say that its signers said it, where the snapshot says %s', async (_, change) => {
+    const statement = tagStatement();
+    await forge([statement], { tags: [{ ...entryOf(statement), ...change }] });
+    const { entries, gaps } = await history();
+    expect(entries[0]).toMatchObject({ statement: undefined, signatures: [] });
+    expect(gaps).toHaveLength(1);
+  });
+
+  it('nor of a statement about another tag', async () => {
+    const statement = tagStatement({ tag: 'v2' });
+    await forge([statement], { tags: [{ ...entryOf(statement), tag: 'v1' }] });
+    expect(await history()).toMatchObject({ entries: [{ signatures: [] }] });
   });
 });

@@ -1,4 +1,4 @@
-import { Checklist } from './checks.js';
+import { Checklist, Objection } from './checks.js';
 import { TagError } from './error.js';
 import { ruleFor } from './policy.js';
 import { HEAD_TAG, snapshotTag, type TagStore } from './record.js';
@@ -11,6 +11,7 @@ import {
   type SnapshotId,
   type TagStatement,
 } from './statement.js';
+import { checkBinding } from './verify.js';
 
 /** One state of a tag. */
 export interface HistoryEntry {
@@ -113,11 +114,13 @@ export async function readHistory(
       return { statement: undefined, signatures: [], refused: ['the statement is not in the registry'] };
     try {
       const { value, id, subject } = parseTagStatement(evidence.payload);
+      // Else whoever signs snapshots could show a good statement about something else as what was said of this.
+      checkBinding(value, entry, { repository, tag });
       const signed = { id, subject, predicateType: TAG_PREDICATE_TYPE };
       const { counted, refused } = await countSignatures(evidence.bundles, signed, signers, context);
       return { statement: value, signatures: counted, refused };
     } catch (error) {
-      if (!(error instanceof TagError)) throw error;
+      if (!(error instanceof TagError || error instanceof Objection)) throw error;
       return { statement: undefined, signatures: [], refused: [error.message] };
     }
   }

@@ -15,9 +15,11 @@
  * Not here: whether the image itself is signed (`image`), files of policies and keys, the command line.
  */
 export { tagCheckIds, type TagCheck, type TagCheckId } from './checks.js';
+export { cosignTag } from './cosign.js';
 export { TagError, type TagErrorCode } from './error.js';
 export { readHistory, type History, type HistoryEntry } from './history.js';
 export { type Remembered, type TagMemory } from './memory.js';
+export { pendingTags, type PendingTag } from './pending.js';
 export {
   parseAge,
   policyOfOne,
@@ -28,17 +30,8 @@ export {
   type TagRule,
   type TagSigner,
 } from './policy.js';
-export {
-  cosignTag,
-  pendingTags,
-  publishTags,
-  refreshSnapshot,
-  type PendingTag,
-  type Published,
-  type PublishedTag,
-  type PublishContext,
-  type TagChange,
-} from './publish.js';
+export { publishTags, refreshSnapshot, type Published, type PublishedTag, type TagChange } from './publish.js';
+export { type PublishContext } from './publisher.js';
 export { HEAD_TAG, SNAPSHOT_ARTIFACT_TYPE, type TagReader, type TagStore } from './record.js';
 export { type CountedSignature, type Trust } from './signatures.js';
 export { type TagContext } from './snapshot.js';

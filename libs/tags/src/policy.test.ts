@@ -103,6 +103,7 @@ describe('readTagPolicy()', () => {
       (v) => Object.assign(v.repositories[0] ?? {}, { tags: [{ match: '*', signers: ['release'], threshold: 2 }] }),
     ],
     ['no rules', (v) => Object.assign(v.repositories[0] ?? {}, { tags: [] })],
+    ['one repository twice', (v) => (v.repositories = [...v.repositories, ...v.repositories])],
     ['no snapshot', (v) => delete v.repositories[0]?.['snapshot']],
     [
       'an age that is none',

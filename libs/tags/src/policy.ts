@@ -105,6 +105,10 @@ export async function readTagPolicy(value: unknown, { repository, readKey }: Rea
     one.only('repository', 'snapshot', 'tags');
     return { pattern: repositoryPattern(one), policy: readRepository(one, signers, used) };
   });
+  const patterns = repositories.map(({ pattern }) => pattern);
+  const twice = patterns.find((pattern, i) => patterns.indexOf(pattern) !== i);
+  // The later one would never count, and whoever wrote it would not know.
+  if (twice !== undefined) throw file.fault('malformed', 'repositories', `has ${JSON.stringify(twice)} twice`);
   for (const name of signers.keys()) {
     if (!used.has(name)) throw file.fault('malformed', `signers.${name}`, 'is used by no rule');
   }

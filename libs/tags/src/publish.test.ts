@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { OciError } from '#libs/oci';
+import { OciError, type Digest } from '#libs/oci';
+import { forgerIn } from '../testing/forgery.js';
 import { createTagWorld, DAY_MS, memoryInMemory, policyOf, signerOf, type TagWorld } from '../testing/tag-world.js';
 import { HEAD_TAG, publishTags, refreshSnapshot, type PublishContext } from './index.js';
+import { putHead, putSnapshotRecord } from './record.js';
 
 let world: TagWorld;
 beforeEach(() => {
@@ -190,5 +192,54 @@ describe('publishTags()', () => {
     await expect(publishTags(world.publisher(), [{ kind: 'revoke', tag }])).rejects.toMatchObject({
       code: 'TAGS_INPUT',
     });
+  });
+});
+
+describe('what nobody could read', () => {
+  it.each([
+    ['a reason that is too long', { kind: 'revoke', tag: 'v1', reason: 'x'.repeat(501) }],
+    ['a threshold that no statement may have', { kind: 'revoke', tag: 'v1', threshold: 33 }],
+  ] as const)('is not signed: %s', async (_, change) => {
+    await world.publish('v1');
+    const logged = world.sigstore.entries.length;
+    await expect(publishTags(world.publisher(), [change])).rejects.toMatchObject({ code: 'TAGS_INPUT' });
+    expect(world.sigstore.entries).toHaveLength(logged);
+    expect(await meaning('v1')).toEqual(['v1']);
+  });
+
+  it('is not made of an empty reason', async () => {
+    await world.publish('v1');
+    await publishTags(world.publisher(), [{ kind: 'revoke', tag: 'v1', reason: '' }]);
+    expect((await world.verify('v1')).failure).toMatchObject({ code: 'TAGS_TAG_REVOKED' });
+  });
+});
+
+describe('a snapshot that nobody could read', () => {
+  it('is not announced: with more bundles than a manifest may list', async () => {
+    const { forge, tagStatement } = forgerIn(world);
+    const statements = Array.from({ length: 64 }, (_, i) => tagStatement({ tag: `t${String(i).padStart(2, '0')}` }));
+    await forge(statements, {}, { tags: [] });
+    // As many as fit, whatever they are: nobody looks at them until a tag is asked for.
+    const { manifest } = await world.store.manifest(HEAD_TAG);
+    const [own] = manifest.kind === 'image' ? manifest.layers : [];
+    if (own === undefined) throw new Error('a snapshot');
+    const layers = statements.flatMap(({ id }, i) =>
+      Array.from({ length: i === 0 ? 63 : 64 }, () => ({ ...own, annotations: { 'chancery.tags.statement': id } })),
+    );
+    const id = { version: 1, statement: own.annotations?.['chancery.tags.statement'] as Digest };
+    await putHead(world.store, await putSnapshotRecord(world.store, id, [own, ...layers]));
+    const before = world.store.tagged.get(HEAD_TAG);
+    await expect(world.publish('v1')).rejects.toMatchObject({ code: 'TAGS_INPUT' });
+    expect(world.store.tagged.get(HEAD_TAG)).toBe(before);
+    expect((await world.verify('v1')).failure?.check).toBe('tag-listed');
+  });
+
+  it('is not announced: with a version that none may have', async () => {
+    const { forge, tagStatement } = forgerIn(world);
+    const statement = tagStatement();
+    const last = { version: Number.MAX_SAFE_INTEGER, previous: { version: 1, statement: statement.id } };
+    await forge([statement], last);
+    await expect(refreshSnapshot(world.publisher())).rejects.toMatchObject({ code: 'TAGS_INPUT' });
+    expect((await world.verify('v1')).ok).toBe(true);
   });
 });

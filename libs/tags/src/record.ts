@@ -1,5 +1,16 @@
 import { encodeUtf8 } from '#libs/encoding';
-import { emptyConfig, mediaTypes, splitDigest, type Descriptor, type Digest, type ImageStore } from '#libs/oci';
+import {
+  digestOf,
+  emptyConfig,
+  mediaTypes,
+  parseManifest,
+  splitDigest,
+  type Descriptor,
+  type Digest,
+  type ImageIndex,
+  type ImageManifest,
+  type ImageStore,
+} from '#libs/oci';
 import { TagError } from './error.js';
 import type { SnapshotId } from './statement.js';
 
@@ -63,6 +74,10 @@ export function isPendingTag(tag: string): boolean {
  */
 export async function readRecord(store: TagReader, reference: string): Promise<SnapshotRecord> {
   const { descriptor, manifest } = await store.manifest(reference);
+  return parseRecord(reference, descriptor, manifest);
+}
+
+function parseRecord(reference: string, descriptor: Descriptor, manifest: ImageManifest | ImageIndex): SnapshotRecord {
   const refuse = (state: string) => new TagError('TAGS_MALFORMED', `Cannot read the record ${reference}: ${state}`);
   if (manifest.kind !== 'image') throw refuse('it is an index');
   const snapshot = manifest.annotations?.[SNAPSHOT_ANNOTATION];
@@ -105,10 +120,25 @@ export async function putSnapshotRecord(
   id: SnapshotId,
   layers: readonly Descriptor[],
 ): Promise<Uint8Array> {
-  const bytes = encodeManifest(SNAPSHOT_ARTIFACT_TYPE, layers, { [SNAPSHOT_ANNOTATION]: id.statement });
+  const bytes = encodeSnapshotRecord(id, layers);
   await store.putBlob(emptyConfig.bytes, { mediaType: mediaTypes.empty });
   await store.putManifest(bytes, mediaTypes.ociManifest, snapshotTag(id));
   return bytes;
+}
+
+/**
+ * That the manifest of a snapshot will be read by those who verify: under {@link HEAD_TAG} one that cannot be read would shut out everybody,
+ * publishers too.
+ * @throws TagError `TAGS_MALFORMED`; OciError `OCI_LIMIT`
+ */
+export function checkSnapshotRecord(id: SnapshotId, layers: readonly Descriptor[]): void {
+  const bytes = encodeSnapshotRecord(id, layers);
+  const descriptor = { mediaType: mediaTypes.ociManifest, digest: digestOf(bytes), size: bytes.length };
+  parseRecord(snapshotTag(id), descriptor, parseManifest(bytes, mediaTypes.ociManifest));
+}
+
+function encodeSnapshotRecord(id: SnapshotId, layers: readonly Descriptor[]): Uint8Array {
+  return encodeManifest(SNAPSHOT_ARTIFACT_TYPE, layers, { [SNAPSHOT_ANNOTATION]: id.statement });
 }
 
 /** Makes a stored snapshot the newest one. */

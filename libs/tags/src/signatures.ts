@@ -1,6 +1,6 @@
 import { BundleError, parseBundle, type Bundle } from '#libs/bundle';
 import type { CryptoPort } from '#libs/crypto';
-import { encodeBase64, encodeHex, parseHex } from '#libs/encoding';
+import { encodeBase64, encodeHex, equalBytes, parseHex } from '#libs/encoding';
 import { digestOf, splitDigest, type Digest } from '#libs/oci';
 import type { TrustedRoot } from '#libs/trust';
 import { artifactFromDigest, verifyBundle, type LogRecord, type Matcher, type Policy, type Report } from '#libs/verify';
@@ -95,9 +95,11 @@ async function judge(
     const report = await verify({ kind: 'identity', san: () => true, issuer: () => true });
     if (!report.ok || report.signer?.kind !== 'certificate') return objection(report);
     const { san, issuer } = report.signer;
-    const signer = signers.find(({ is }) => is.kind === 'identity' && equals(is.san, san) && equals(is.issuer, issuer));
-    if (signer === undefined) return `${san} (${issuer}) is not a signer here`;
-    return accept(signer, report, { san, issuer }, `${san}\n${issuer}`);
+    const matching = signers.filter(
+      ({ is }) => is.kind === 'identity' && equals(is.san, san) && equals(is.issuer, issuer),
+    );
+    // In a group the name alone counts: one person with accounts at two issuers is one.
+    return accept(matching, report, { san, issuer }, san) ?? `${san} (${issuer}) is not a signer here`;
   }
   const { hint } = bundle.material;
   let last = 'its key is not that of a signer here';
@@ -109,7 +111,11 @@ async function judge(
     if (hint !== '' && hint !== encodeBase64(keyHash) && signers.some((other) => isHinted(other, hint, crypto)))
       continue;
     const report = await verify({ kind: 'key', publicKey });
-    if (report.ok) return accept(signer, report, { keyId: encodeHex(keyHash) }, encodeHex(keyHash));
+    if (report.ok) {
+      const matching = signers.filter(({ is }) => is.kind === 'key' && equalBytes(is.publicKey.spki, publicKey.spki));
+      const keyId = encodeHex(keyHash);
+      return accept(matching, report, { keyId }, keyId) ?? last;
+    }
     last = objection(report);
   }
   return last;
@@ -123,18 +129,23 @@ function equals(expected: string | Matcher, value: string): boolean {
   return typeof expected === 'string' ? expected === value : expected(value);
 }
 
+/** `matching`: all who may have signed this; the first gives the name, and every one has a say about the time. Undefined if there is none. */
 function accept(
-  signer: TagSigner,
+  matching: readonly TagSigner[],
   { times = [], logEntries = [] }: Report,
   identity: CountedSignature['identity'],
   identityText: string,
-): Judged {
+): Judged | undefined {
+  const [signer] = matching;
+  if (signer === undefined) return undefined;
   const instants = times.map(({ time }) => time);
-  const { notBefore, notAfter } = signer;
-  const outside = instants.find(
-    (time) => (notBefore !== undefined && time < notBefore) || (notAfter !== undefined && time > notAfter),
-  );
-  if (outside !== undefined) return `${signer.name} was not a signer at ${outside.toISOString()}`;
+  // Whoever was given an end by name does not go on under a pattern that fits as well.
+  for (const { name, notBefore, notAfter } of matching) {
+    const outside = instants.find(
+      (time) => (notBefore !== undefined && time < notBefore) || (notAfter !== undefined && time > notAfter),
+    );
+    if (outside !== undefined) return `${name} was not a signer at ${outside.toISOString()}`;
+  }
   return {
     countsAs: signer.group ? `${signer.name}\n${identityText}` : signer.name,
     signature: { signer: signer.name, identity, times: instants, logs: logEntries },

@@ -15,6 +15,9 @@ import {
   type Written,
 } from './statement.js';
 
+/** Of one statement all bundles together: honest ones have a megabyte at most, of the largest snapshot. */
+const MAX_EVIDENCE_BYTES = 32 * 1024 * 1024;
+
 /** How far two clocks may be apart that are both right enough. */
 export const SKEW_MS = 5 * 60_000;
 
@@ -166,7 +169,10 @@ export async function readEvidence(
 ): Promise<Evidence | undefined> {
   const bundles: Uint8Array[] = [];
   let payload: Uint8Array | undefined;
+  let size = 0;
   for (const layer of record.bundles.get(id) ?? []) {
+    size += layer.size;
+    if (size > MAX_EVIDENCE_BYTES) break;
     const bytes = await readLayer(store, layer);
     if (bytes === undefined) continue;
     bundles.push(bytes);

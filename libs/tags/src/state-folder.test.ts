@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { stateFolder, type Remembered } from './index.js';
+import { stateFolder, type Remembered, type SnapshotEntry } from './index.js';
 
 const REPOSITORY = 'registry.example.com/ns/app';
 const statement = `sha256:${'5'.repeat(64)}` as const;
@@ -44,12 +44,37 @@ describe('stateFolder()', () => {
     expect(statSync(fileIn()).mode & 0o077).toBe(0);
   });
 
-  it('breaks a lock whose owner died', async () => {
+  it('forgets no tag and lets none go back, though what is written was compared with an older state', async () => {
+    const tag = (name: string, version: number) => ({ ...remembered(1).tags[0], tag: name, version }) as SnapshotEntry;
+    await stateFolder(folder).write(REPOSITORY, { ...remembered(2), tags: [tag('a', 2), tag('b', 1)] });
+    await stateFolder(folder).write(REPOSITORY, { ...remembered(3), tags: [tag('a', 1), tag('c', 1)] });
+    const state = await stateFolder(folder).read(REPOSITORY);
+    expect(state?.snapshot.version).toBe(3);
+    expect(new Map(state?.tags.map((entry) => [entry.tag, entry.version]))).toEqual(
+      new Map([
+        ['a', 2],
+        ['b', 1],
+        ['c', 1],
+      ]),
+    );
+  });
+
+  it('cannot be written where nothing can be, and says so', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    await expect(stateFolder(join(folder, 'file', 'state')).write(REPOSITORY, remembered(1))).rejects.toMatchObject({
+      code: 'TAGS_STATE',
+    });
+  });
+
+  it.each([
+    ['long ago', -120_000],
+    ['before somebody set the clock back', 3_600_000],
+  ])('breaks a lock whose owner died %s', async (_, age) => {
     const state = stateFolder(folder);
     await state.write(REPOSITORY, remembered(1));
     const lock = `${fileIn()}.lock`;
     writeFileSync(lock, '');
-    const long = new Date(Date.now() - 120_000);
+    const long = new Date(Date.now() + age);
     utimesSync(lock, long, long);
     await state.write(REPOSITORY, remembered(2));
     expect((await state.read(REPOSITORY))?.snapshot.version).toBe(2);

@@ -51,11 +51,19 @@ export function stateFolder(folder: string): TagMemory {
   };
 }
 
-/** The one with the higher version; the clock never goes back with either. */
+/**
+ * The one with the higher version; the clock never goes back with either. What `given` was compared with may be older than what is there by now, so
+ * that no tag is forgotten either, and none goes back: where it should have, the next verification objects.
+ */
 function newer(present: Remembered, given: Remembered): Remembered {
   const base = given.snapshot.version >= present.snapshot.version ? given : present;
   const latestTime = present.latestTime > given.latestTime ? present.latestTime : given.latestTime;
-  return { ...base, latestTime, firstSeen: present.firstSeen };
+  const tags = new Map(base.tags.map((entry) => [entry.tag, entry]));
+  for (const entry of [...present.tags, ...given.tags]) {
+    const known = tags.get(entry.tag);
+    if (known === undefined || entry.version > known.version) tags.set(entry.tag, entry);
+  }
+  return { ...base, tags: [...tags.values()], latestTime, firstSeen: present.firstSeen };
 }
 
 async function readState(file: string, repository: string): Promise<Remembered | undefined> {
@@ -164,7 +172,8 @@ async function lock(file: string): Promise<() => Promise<void>> {
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(file, cause);
       const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() }));
-      if (Date.now() - mtimeMs > LOCK_STALE_MS) await rm(file, { force: true });
+      // Also one of the future: it is from before somebody set the clock back.
+      if (Math.abs(Date.now() - mtimeMs) > LOCK_STALE_MS) await rm(file, { force: true });
       else if (Date.now() > until) throw unusable(file, new Error('another process holds it'));
       else await new Promise((done) => setTimeout(done, 20));
     }

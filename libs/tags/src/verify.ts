@@ -60,15 +60,15 @@ export async function verifyTags(context: TagContext, tags: readonly string[]): 
   if (tags.length === 0) throw new TagError('TAGS_INPUT', 'Cannot verify: no tag is named');
   const rules = tags.map((tag) => ruleFor(context.policy, tag));
   const checklist = new Checklist();
+  let snapshot: VerifiedSnapshot | undefined;
+  const verified: VerifiedTag[] = [];
   try {
-    const snapshot = await checkSnapshot(checklist, context, { reference: HEAD_TAG });
-    const verified: VerifiedTag[] = [];
+    snapshot = await checkSnapshot(checklist, context, { reference: HEAD_TAG });
     for (const [i, tag] of tags.entries()) {
       verified.push(await checkTag(checklist, context, { snapshot, tag, rule: rules[i] as TagRule })); // one each
     }
     // Only what passed whole is remembered, or a bad answer would shut out the good ones after it.
-    const times = verified.flatMap(({ signatures }) => signatures.flatMap((one) => one.times));
-    await memory?.write(repository, rememberSnapshot(snapshot, times, context.now()));
+    await remember(snapshot);
     const { version, issued, until } = snapshot.statement.value;
     return {
       ok: true,
@@ -80,7 +80,14 @@ export async function verifyTags(context: TagContext, tags: readonly string[]): 
     };
   } catch (error) {
     if (!(error instanceof TagError) || error !== checklist.failure) throw error;
+    // A revocation has passed all that makes it believed. Who has seen one must not be shown the state before it.
+    if (error.check === 'tag-revoked' && snapshot !== undefined) await remember(snapshot);
     return { ok: false, repository, checks: checklist.list(), failure: error };
+  }
+
+  async function remember(seen: VerifiedSnapshot): Promise<void> {
+    const times = verified.flatMap(({ signatures }) => signatures.flatMap((one) => one.times));
+    await memory?.write(repository, rememberSnapshot(seen, times, context.now()));
   }
 }
 

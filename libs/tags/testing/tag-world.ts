@@ -23,7 +23,7 @@ export interface TagWorld {
   sigstore: World;
   store: MemoryStore;
   /** The usual publisher, or another who signs with an e-mail address or a key. */
-  publisher(options?: Partial<PublishContext> & { email?: string; key?: SigningKey }): PublishContext;
+  publisher(options?: Partial<PublishContext> & { email?: string; issuer?: string; key?: SigningKey }): PublishContext;
   /** A client with its memory. */
   client(options?: Partial<TagContext>): TagContext;
   /** Pushes an image and publishes it under the tag. */
@@ -65,7 +65,7 @@ export function createTagWorld(): TagWorld {
   const world: TagWorld = {
     sigstore,
     store,
-    publisher: ({ email = 'alice@example.com', key, ...options } = {}) => ({
+    publisher: ({ email = 'alice@example.com', issuer: iss, key, ...options } = {}) => ({
       ...world.client(),
       store: world.store,
       memory: memoryInMemory(),
@@ -81,7 +81,9 @@ export function createTagWorld(): TagWorld {
               now: new Date(sigstore.now()),
               managedKey: key !== undefined,
             }),
-            ...(key === undefined ? { identityToken: sigstore.token({ email }) } : { key }),
+            ...(key === undefined
+              ? { identityToken: sigstore.token({ email, ...(iss !== undefined && { iss }) }) }
+              : { key }),
             trustedRoot: sigstore.trustedRoot,
             fetch: sigstore.fetch,
             now: sigstore.now,
