@@ -94,6 +94,7 @@ Examples:
       'who must have signed: an e-mail address, as podman knows no other names',
     )
     .option('--certificate-oidc-issuer <url>', 'who must have vouched for the address')
+    .option('--key <file>', 'ask for a signature of Sigstore by this public key instead; may be repeated', collect)
     .option('--keyring <file>', 'ask for an OpenPGP signature by a key of this file; may be repeated', collect)
     .option('--lookaside <url>', 'where OpenPGP signatures are read')
     .addOption(
@@ -111,6 +112,7 @@ What podman cannot express is said on stderr: bundles, Rekor v2, timestamp autho
 Examples:
   $ chancery policy podman --scope registry.example.com --trusted-root trusted_root.json \\
       --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com
+  $ chancery policy podman --scope registry.example.com --trusted-root trusted_root.json --key cosign.pub
   $ chancery policy podman --scope registry.example.com/ns --keyring /etc/pki/keys.gpg --lookaside https://signatures.example.com --out /etc/containers
 `,
     )

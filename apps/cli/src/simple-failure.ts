@@ -1,4 +1,3 @@
-import { OciError, type OciErrorCode } from '#libs/oci';
 import { SimpleSigningError, type SimpleSigningErrorCode } from '#libs/simple-signing';
 import { CliError } from './exit.js';
 
@@ -30,29 +29,7 @@ const cures: Partial<Record<SimpleSigningErrorCode, string>> = {
   SIMPLE_POLICY: 'See containers-policy.json(5): podman and skopeo refuse such a file as well',
 };
 
-const ociExits = {
-  OCI_REFERENCE: 'usage',
-  OCI_NOT_FOUND: 'unreadable',
-  OCI_UNAUTHORIZED: 'network',
-  OCI_DENIED: 'network',
-  OCI_CHALLENGE: 'network',
-  OCI_CREDENTIALS: 'unreadable',
-  OCI_DIGEST: 'failed',
-  OCI_SIZE: 'failed',
-  OCI_LIMIT: 'network',
-  OCI_MANIFEST: 'failed',
-  OCI_SUBJECT: 'failed',
-  OCI_RESPONSE: 'network',
-  OCI_NETWORK: 'network',
-  OCI_REDIRECT: 'network',
-  OCI_UNAVAILABLE: 'network',
-  OCI_UNSUPPORTED: 'network',
-  OCI_REFUSED: 'network',
-  OCI_CONFLICT: 'network',
-  OCI_LAYOUT: 'unreadable',
-} as const satisfies Record<OciErrorCode, CliError['exit']>;
-
-/** Runs a command; the errors of the libraries that it is made of get their exit codes and cures. */
+/** Runs a command; the errors of Simple Signing get their exit codes and cures. Those of registries have them already, as for all commands. */
 export async function withExits<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -61,10 +38,6 @@ export async function withExits<T>(work: () => Promise<T>): Promise<T> {
       const { code, message } = cause;
       const cure = cures[code];
       throw new CliError(simpleExits[code], message, { cause, code, ...(cure !== undefined && { cure }) });
-    }
-    if (cause instanceof OciError) {
-      const { code, message, cure } = cause;
-      throw new CliError(ociExits[code], message, { cause, code, ...(cure !== undefined && { cure }) });
     }
     throw cause;
   }

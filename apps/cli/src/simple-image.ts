@@ -3,7 +3,15 @@ import { arch } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { choosePlatform, legacyTag, listManifests } from '#libs/image';
-import { loadCredentials, OciError, openRegistry, parseDigest, parseReference, type RegistryStore } from '#libs/oci';
+import {
+  loadCredentials,
+  mediaTypes,
+  OciError,
+  openRegistry,
+  parseDigest,
+  parseReference,
+  type RegistryStore,
+} from '#libs/oci';
 import {
   digestLike,
   formatImageName,
@@ -141,7 +149,14 @@ async function readAttachments(store: RegistryStore, manifestDigest: string): Pr
     if (error instanceof OciError && error.code === 'OCI_NOT_FOUND') return undefined;
     throw error;
   });
-  if (found?.manifest.kind !== 'image') return [];
+  if (found === undefined) return [];
+  // Not passed over: podman reads no other kind, and refuses the image (containers/image: docker/docker_client.go, getSigstoreAttachmentManifest).
+  if (found.manifest.kind !== 'image' || found.descriptor.mediaType !== mediaTypes.ociManifest) {
+    throw new CliError(
+      'failed',
+      `Cannot read the signatures under ${tag}: it is ${found.descriptor.mediaType}, expected ${mediaTypes.ociManifest}`,
+    );
+  }
   const attachments: SigstoreAttachment[] = [];
   for (const layer of found.manifest.layers) {
     if (layer.mediaType !== SIMPLE_SIGNING_TYPE) continue;

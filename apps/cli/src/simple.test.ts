@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { Command, CommanderError } from 'commander';
 import * as openpgp from 'openpgp';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeUtf8 } from '#libs/encoding';
-import { openRegistry, parseReference } from '#libs/oci';
+import { mediaTypes, openRegistry, parseReference } from '#libs/oci';
 import { parsePodmanPolicy, parseRegistries, type Requirement } from '#libs/simple-signing';
 import { createWorld } from '../../../libs/sign/testing/world.js';
 import { startTestRegistry, type TestRegistry } from '../../../test/world/registry.js';
@@ -218,6 +219,50 @@ describe('chancery simple verify', () => {
   });
 });
 
+describe('chancery policy evaluate, of signatures of Sigstore', () => {
+  it('does not pass over what lies in their place as something else: podman refuses the image', async () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    await writeFile(at('cosign.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
+    await writeFile(at('registries.d/a.yaml'), `docker:\n  ${registry.host}:\n    use-sigstore-attachments: true\n`);
+    const signed = { type: 'sigstoreSigned', keyPath: at('cosign.pub'), signedIdentity: { type: 'matchRepository' } };
+    await writeFile(at('sigstore.json'), JSON.stringify({ default: [signed] }));
+    const evaluate = () =>
+      chancery(
+        'policy',
+        'evaluate',
+        `${app}:amd64`,
+        '--policy',
+        at('sigstore.json'),
+        '--registries.d',
+        at('registries.d'),
+      );
+    const store = openRegistry({ repository: parseReference(app) });
+    const config = await store.putBlob(encodeUtf8('{}'), { mediaType: mediaTypes.ociConfig });
+    const layers = [
+      await store.putBlob(encodeUtf8('{"critical":{}}'), {
+        mediaType: 'application/vnd.dev.cosign.simplesigning.v1+json',
+      }),
+    ];
+    const put = async (mediaType: string, more: object) => {
+      const bytes = encodeUtf8(JSON.stringify({ schemaVersion: 2, mediaType, ...more }));
+      await store.putManifest(bytes, mediaType, `${digests['amd64']?.replace(':', '-')}.sig`);
+    };
+    for (const [mediaType, more] of [
+      [mediaTypes.dockerManifest, { config, layers }],
+      [mediaTypes.ociIndex, { manifests: [] }],
+    ] as const) {
+      await put(mediaType, more);
+      expect(await evaluate()).toBe(1);
+      expect(out).toContain(`it is ${mediaType}, expected ${mediaTypes.ociManifest}`);
+    }
+    // In the type that podman reads it is found, and is no signature.
+    await put(mediaTypes.ociManifest, { config, layers });
+    expect(await evaluate()).toBe(1);
+    expect(out).toContain('the annotation dev.cosignproject.cosign/signature is missing');
+    await store.close();
+  });
+});
+
 describe('chancery policy podman', () => {
   const identity = [
     '--certificate-identity',
@@ -281,7 +326,41 @@ describe('chancery policy podman', () => {
     expect(JSON.parse(out)).toMatchObject({ ok: true });
   });
 
+  it('asks for signatures by keys, and with a trusted root for promises of its logs', async () => {
+    const world = createWorld();
+    terminal.fetch = world.fetch;
+    terminal.now = world.now;
+    expect(await run(['trust', 'export', '--url', world.baseUrl, '--out', folder], terminal)).toBe(0);
+    const made = JSON.parse(await readFile(at('trusted_root.json'), 'utf8')) as { tlogs: unknown[]; ctlogs: unknown[] };
+    await writeFile(at('root.json'), JSON.stringify({ ...made, tlogs: [...made.tlogs, ...made.ctlogs] }));
+    const keys = ['P-256', 'P-384'].map((namedCurve) =>
+      generateKeyPairSync('ec', { namedCurve }).publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    );
+    for (const [i, key] of keys.entries()) await writeFile(at(`${i}.pub`), key);
+    const flags = ['policy', 'podman', '--scope', 'registry.example.com/ns', '--key', at('0.pub'), '--json'];
+    const asked = (): Requirement | undefined => {
+      const { policy } = JSON.parse(out) as { policy: object };
+      const read = parsePodmanPolicy(Buffer.from(JSON.stringify(policy)));
+      return read.transports.get('docker')?.get('registry.example.com/ns')?.[0];
+    };
+    expect(await chancery(...flags)).toBe(0);
+    expect(out).toContain('that were never published');
+    expect(out).toContain('use-sigstore-attachments: true');
+    expect(asked()).toEqual({
+      type: 'sigstoreSigned',
+      by: { kind: 'keys', keys: { kind: 'data', data: keys.slice(0, 1).map((key) => encodeUtf8(key)) } },
+      signedIdentity: { type: 'matchRepository' },
+    });
+    expect(await chancery(...flags, '--key', at('1.pub'), '--trusted-root', at('root.json'))).toBe(0);
+    expect(out).toContain('P-256 and RSA only');
+    expect(asked()).toMatchObject({ by: { keys: { data: keys.map((key) => encodeUtf8(key)) } } });
+    expect(asked()).toHaveProperty('rekorKeys.data.0');
+    expect(await chancery(...flags, '--trusted-root', at('trusted_root.json'))).toBe(3);
+    expect(await chancery(...flags, '--key', at('root.json'))).toBe(3);
+  });
+
   it.each<[string, string[]]>([
+    ['an identity and a key', ['--scope', 'a.example', '--trusted-root', 'r', ...identity, '--key', 'k']],
     ['nothing to ask for', ['--scope', 'a.example']],
     ['an identity without trusted root', ['--scope', 'a.example', ...identity]],
     ['no scope', ['--keyring', 'k']],

@@ -24,7 +24,13 @@ const publicBytes = (key: openpgp.Key) => key.toPublic().write();
 
 async function sign(
   key: openpgp.PrivateKey | openpgp.PrivateKey[],
-  options: { date?: Date; over?: Uint8Array; config?: openpgp.PartialConfig; detached?: boolean } = {},
+  options: {
+    date?: Date;
+    over?: Uint8Array;
+    config?: openpgp.PartialConfig;
+    detached?: boolean;
+    signatureNotations?: openpgp.RawNotation[];
+  } = {},
 ): Promise<Uint8Array> {
   const { date = later(1), over = content, ...rest } = options;
   const message = await openpgp.createMessage({ binary: over });
@@ -187,6 +193,40 @@ describe('KeyRing.verify()', () => {
         const mine = await generate();
         const { publicKey } = await openpgp.revokeKey({ key: mine, date: later(5), format: 'object' });
         return { keys: [publicBytes(mine), publicBytes(publicKey)], object: await sign(mine) };
+      },
+    ],
+    [
+      'a key that was revoked by somebody else, whom it may have appointed',
+      'SIMPLE_KEY_STATE',
+      async () => {
+        const mine = await generate();
+        const revocation = await openpgp
+          .revokeKey({ key: other, date: later(5), format: 'object' })
+          .then(({ publicKey }) => packetsOf(publicBytes(publicKey))[1]);
+        if (revocation === undefined) throw new Error('a revocation follows the key');
+        const [primary, ...rest] = packetsOf(publicBytes(mine)) as [Packet, ...Packet[]];
+        return { keys: [encodePackets([primary, revocation, ...rest])], object: await sign(mine) };
+      },
+    ],
+    [
+      'a key that was revoked in the format of version 3',
+      'SIMPLE_KEY_STATE',
+      async () => {
+        const mine = await generate();
+        const [primary, ...rest] = packetsOf(publicBytes(mine)) as [Packet, ...Packet[]];
+        // version, 5, type, 4 octets time, 8 octets key ID, public-key algorithm, hash algorithm, 2 octets, an integer
+        const body = concatBytes(Uint8Array.of(3, 5, 0x20), new Uint8Array(12), Uint8Array.of(1, 2, 0, 0, 0, 1, 1));
+        const revocation = { type: packetType.signature, body };
+        return { keys: [encodePackets([primary, revocation, ...rest])], object: await sign(mine) };
+      },
+    ],
+    [
+      'a critical notation that nobody knows',
+      'SIMPLE_SIGNATURE',
+      async () => {
+        const value = encodeUtf8('only on Sundays');
+        const signatureNotations = [{ name: 'when@example.com', value, humanReadable: true, critical: true }];
+        return { keys: [publicBytes(key)], object: await sign(key, { signatureNotations }) };
       },
     ],
     [

@@ -4,6 +4,7 @@ import {
   derBitString,
   derOid,
   derSequence,
+  derUtf8String,
   encodeBase64,
   encodeHex,
   encodePem,
@@ -12,7 +13,7 @@ import {
   derBoolean,
   parseUtf8,
 } from '#libs/encoding';
-import { generateSigner, opensslCrypto, sha256, type GeneratedSigner } from '#libs/openssl';
+import { generateSigner, loadSigner, opensslCrypto, sha256, type GeneratedSigner } from '#libs/openssl';
 import { encodeName, type Certificate, type SubjectAltName } from '#libs/x509';
 import {
   authorityKeyId,
@@ -40,7 +41,8 @@ const other = encodePayload({
   manifestDigest: `sha256:${'a'.repeat(64)}`,
 });
 
-const [root, log, otherLog, signer, stranger] = [
+const [root, between, log, otherLog, signer, stranger] = [
+  generateSigner(),
   generateSigner(),
   generateSigner(),
   generateSigner(),
@@ -66,33 +68,61 @@ const ca = sealCertificate(
   root,
 );
 
+const betweenName = encodeName({ commonName: 'test intermediate' });
+const intermediate = sealCertificate(
+  tbsCertificate({
+    serial: 3n,
+    by: root,
+    issuerName: name,
+    subject: betweenName,
+    signer: between,
+    notBefore: at(-100000),
+    notAfter: at(1e6),
+    extensions: [...caExtensions, extension('2.5.29.35', false, authorityKeyId(root.publicKey.spki))],
+  }),
+  root,
+);
+
 function leafFor(
   by: GeneratedSigner,
   {
     sans = [{ kind: 'email', value: 'a@example.com' }],
     issuerText = issuer,
+    issuerToday,
     until = 10,
-  }: { sans?: SubjectAltName[]; issuerText?: string; until?: number } = {},
+    by: authority = root,
+    issuerName = name,
+  }: {
+    sans?: SubjectAltName[];
+    /** As Fulcio first wrote it; null: not at all. */
+    issuerText?: string | null;
+    /** The value of the extension that it writes since. */
+    issuerToday?: Uint8Array;
+    until?: number;
+    by?: GeneratedSigner;
+    issuerName?: Uint8Array;
+  } = {},
 ): Certificate {
   const extensions = [
     extension('2.5.29.15', true, derBitString(Uint8Array.of(0x80), 7)),
     extension('2.5.29.37', false, derSequence(derOid('1.3.6.1.5.5.7.3.3'))),
-    extension('2.5.29.35', false, authorityKeyId(root.publicKey.spki)),
+    extension('2.5.29.35', false, authorityKeyId(authority.publicKey.spki)),
     extension('2.5.29.17', true, encodeNames(sans)),
-    extension('1.3.6.1.4.1.57264.1.1', false, encodeUtf8(issuerText)),
+    ...(issuerText === null ? [] : [extension('1.3.6.1.4.1.57264.1.1', false, encodeUtf8(issuerText))]),
+    ...(issuerToday === undefined ? [] : [extension('1.3.6.1.4.1.57264.1.8', false, issuerToday)]),
   ];
   return sealCertificate(
     tbsCertificate({
       serial: 2n,
-      by: root,
-      issuerName: name,
+      by: authority,
+      issuerName,
       subject: derSequence(),
       signer: by,
       notBefore: at(0),
       notAfter: at(until),
       extensions,
     }),
-    root,
+    authority,
   );
 }
 const pem = (label: string, der: Uint8Array) => encodeUtf8(encodePem(label, der));
@@ -107,7 +137,7 @@ function promise({
   minutes = 5,
   kind = 'hashedrekord',
 }: {
-  by?: GeneratedSigner;
+  by?: Pick<GeneratedSigner, 'sign' | 'publicKey'>;
   verifier: Uint8Array;
   signature: Uint8Array;
   over?: Uint8Array;
@@ -178,6 +208,52 @@ describe('verifySigstoreAttachment() with Fulcio', () => {
     await expect(verify(keyless(), { ...fulcio, rekorKeys: [keyOf(otherLog), keyOf(log)] })).resolves.toContain(
       'a@example.com',
     );
+  });
+
+  it('finds its way over an intermediate, if the chain goes on to the root: podman passes over its last certificate', async () => {
+    const leaf = leafFor(signer, { by: between, issuerName: betweenName });
+    const withChain = (...chain: Certificate[]) =>
+      keyless({
+        certificate: parseUtf8(pem('CERTIFICATE', leaf.der)),
+        bundle: promise({ verifier: pem('CERTIFICATE', leaf.der), signature }),
+        chain: chain.map(({ der }) => parseUtf8(pem('CERTIFICATE', der))).join(''),
+      });
+    await expect(verify(withChain(intermediate, ca))).resolves.toContain('a@example.com');
+    for (const chain of [[intermediate], [ca, intermediate], []]) {
+      await expect(verify(withChain(...chain))).rejects.toThrow('does not lead to');
+    }
+  });
+
+  it('reads the issuer in either form, and in both if they agree', async () => {
+    const today = derUtf8String(issuer);
+    await expect(verify(withLeaf(leafFor(signer, { issuerToday: today })))).resolves.toContain(issuer);
+    await expect(verify(withLeaf(leafFor(signer, { issuerText: null, issuerToday: today })))).resolves.toContain(
+      issuer,
+    );
+    const refused: [Parameters<typeof leafFor>[1], string][] = [
+      [{ issuerText: null }, 'its issuer is "missing"'],
+      [
+        { issuerText: null, issuerToday: derUtf8String('https://evil.example') },
+        'its issuer is "https://evil.example"',
+      ],
+      [{ issuerToday: derUtf8String('https://evil.example') }, 'names two issuers'],
+      [{ issuerToday: encodeUtf8(issuer) }, 'malformed'],
+      [{ issuerToday: concatBytes(today, Uint8Array.of(5, 0)) }, 'malformed'],
+      [{ issuerToday: derSequence() }, 'is no UTF8String'],
+    ];
+    for (const [options, why] of refused) {
+      await expect(verify(withLeaf(leafFor(signer, options)))).rejects.toThrow(why);
+    }
+  });
+
+  it('reads promises with SHA-256, whatever the key of the log', async () => {
+    const large = generateSigner('P-384');
+    const trust = { ...fulcio, rekorKeys: [keyOf(large)] };
+    const signed = (by: Pick<GeneratedSigner, 'sign' | 'publicKey'>) =>
+      verify(keyless({ bundle: promise({ by, verifier: pem('CERTIFICATE', leaf.der), signature }) }), trust);
+    const withSha256 = loadSigner(large.exportPkcs8Pem(), { scheme: { kind: 'ecdsa', hash: 'sha256' } });
+    await expect(signed(withSha256)).resolves.toContain('a@example.com');
+    await expect(signed(large)).rejects.toThrow('not by any of the given logs');
   });
 
   const verifier = pem('CERTIFICATE', leaf.der);

@@ -1,19 +1,15 @@
-import {
-  algorithmForKey,
-  CryptoError,
-  parsePublicKeyPem,
-  type CryptoPort,
-  type PublicKey,
-  type SignatureScheme,
-} from '#libs/crypto';
+import { CryptoError, parsePublicKeyPem, type CryptoPort, type PublicKey, type SignatureScheme } from '#libs/crypto';
 import {
   canonicalizeJson,
+  derTag,
   encodeUtf8,
   EncodingError,
   equalBytes,
   parseBase64,
+  parseDer,
   parseJson,
   parseUtf8,
+  readString,
   type JsonValue,
 } from '#libs/encoding';
 import { EntryError, parseEntryBody, type EntryBody } from '#libs/entry';
@@ -57,7 +53,9 @@ const annotation = {
   bundle: 'dev.sigstore.cosign/bundle',
 } as const;
 
+/** The issuer as Fulcio first wrote it, bare bytes, and as it does since, DER. */
 const FULCIO_ISSUER = '1.3.6.1.4.1.57264.1.1';
+const FULCIO_ISSUER_V2 = '1.3.6.1.4.1.57264.1.8';
 const MAX_ANNOTATION = 131_072;
 const MAX_CHAIN = 10;
 const MAX_KEYS = 64;
@@ -125,7 +123,7 @@ interface Signing {
   readonly crypto: CryptoPort;
 }
 
-/** Always with SHA-256, whatever the size of the key: so containers/image reads these signatures. */
+/** Always with SHA-256, whatever the size of the key: so containers/image reads these signatures, and the promises of logs. */
 function schemeOf(key: PublicKey): SignatureScheme {
   switch (key.kind) {
     case 'ecdsa':
@@ -156,7 +154,7 @@ async function checkPromise(
   const { promise, payload } = readPromise(text);
   const promised = encodeUtf8(canonicalizeJson(payload));
   let isPromised = false;
-  for (const log of logs) isPromised ||= await crypto.verify(log, algorithmForKey(log).scheme, promised, promise);
+  for (const log of logs) isPromised ||= await crypto.verify(log, schemeOf(log), promised, promise);
   if (!isPromised) throw refuse('the promise of the log is not by any of the given logs');
   const { body, integratedTime } = payload;
   checkEntry(readEntry(fromBase64(body, 'the entry of the log')), signing, signer);
@@ -234,7 +232,13 @@ async function checkChain(
   const hints =
     chain === '' ? [] : parseOrRefuse(() => parseCertificatePem(chain.slice(0, MAX_ANNOTATION)), 'its chain');
   if (hints.length > MAX_CHAIN) throw refuse(`its chain has more than ${MAX_CHAIN} certificates`);
-  const options = { intermediates: [...between, ...hints], anchors, time, extendedKeyUsage: oid.codeSigning };
+  // containers/image takes the last one for the root, whatever it is, and passes over it: a chain that ends with an intermediate lacks that.
+  const options = {
+    intermediates: [...between, ...hints.slice(0, -1)],
+    anchors,
+    time,
+    extendedKeyUsage: oid.codeSigning,
+  };
   try {
     await buildChain(leaf, options, crypto);
   } catch (cause) {
@@ -270,10 +274,25 @@ function namesOf(leaf: Certificate) {
   return parseOrRefuse(() => subjectAltNames(leaf), 'its certificate');
 }
 
-/** The first of Fulcio's two extensions for it, bare bytes: containers/image knows no other. */
+/**
+ * By either of Fulcio's two extensions for it, or by both if they agree.
+ * @see containers/image: signature/fulcio_cert.go, fulcioIssuerInCertificate
+ */
 function issuerOf(leaf: Certificate): string | undefined {
-  const extension = findExtension(leaf, FULCIO_ISSUER);
-  return extension === undefined ? undefined : parseOrRefuse(() => parseUtf8(extension.value), 'its certificate');
+  const [first, second] = [findExtension(leaf, FULCIO_ISSUER), findExtension(leaf, FULCIO_ISSUER_V2)];
+  const read = (parse: () => string) => parseOrRefuse(parse, 'its certificate');
+  const old = first && read(() => parseUtf8(first.value));
+  const today = second && read(() => readIssuer(second.value));
+  if (old !== undefined && today !== undefined && old !== today)
+    throw refuse(`its certificate names two issuers, ${quoted(old)} and ${quoted(today)}`);
+  return old ?? today;
+}
+
+/** A UTF8String: containers/image takes other strings of ASN.1 too, but Fulcio has never written one. @see Fulcio: docs/oid-info.md */
+function readIssuer(value: Uint8Array): string {
+  const element = parseDer(value);
+  if (element.tag !== derTag.utf8String) throw refuse('the issuer in its certificate is no UTF8String');
+  return readString(element);
 }
 
 function readLeaf(attachment: SigstoreAttachment): Certificate {
