@@ -5,11 +5,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodePem, encodeUtf8 } from '#libs/encoding';
+import { encodeUtf8 } from '#libs/encoding';
 import { mediaTypes, openRegistry, parseReference, type Descriptor, type RegistryStore } from '#libs/oci';
-import { run as chancery } from '../../apps/cli/src/program.js';
-import type { Terminal } from '../../apps/cli/src/config.js';
-import { parseTrustedRoot } from '#libs/trust';
+import { commandLine, exportLegacyTrust, pushImage } from '../world/images.js';
 import { startWorld, type World } from '../world/index.js';
 import { run, type Ran } from '../world/process.js';
 import { hasDockerRegistry, startDockerRegistry, startTestRegistry } from '../world/registry.js';
@@ -19,21 +17,7 @@ let world: World;
 let folder: string;
 const at = (name: string): string => join(folder, name);
 
-/** One run of the command line in this process. */
-async function cli(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
-  let out = '';
-  let err = '';
-  const terminal: Terminal = {
-    out: (text) => void (out += text),
-    err: (text) => void (err += text),
-    colours: { out: false, err: false },
-    columns: undefined,
-    env: { HOME: folder, COSIGN_PASSWORD: 'secret', ...env },
-    fetch: globalThis.fetch,
-    now: Date.now,
-  };
-  return { exit: await chancery(args, terminal), out, err };
-}
+const cli = (args: readonly string[], env: Record<string, string> = {}): Promise<Ran> => commandLine(folder)(args, env);
 
 async function ok(args: readonly string[], env?: Record<string, string>): Promise<Ran> {
   const ran = await cli(args, env);
@@ -77,58 +61,12 @@ function provenance(id: string): object {
   };
 }
 
-/** Our keys as cosign wants to be told them where it cannot read a trusted root. */
-async function legacyTrust(): Promise<Record<string, string>> {
-  const { certificateAuthorities, tlogs, ctlogs, timestampAuthorities } = parseTrustedRoot(await world.trustedRoot());
-  const certificates = (chains: { certChain: { der: Uint8Array }[] }[]) =>
-    chains.flatMap(({ certChain }) => certChain.map(({ der }) => encodePem('CERTIFICATE', der))).join('');
-  const key = (logs: { publicKey: { kind: string; spki: Uint8Array } }[]) =>
-    logs
-      .filter(({ publicKey }) => publicKey.kind === 'ecdsa')
-      .map(({ publicKey }) => encodePem('PUBLIC KEY', publicKey.spki))
-      .join('');
-  const files = {
-    SIGSTORE_ROOT_FILE: certificates(certificateAuthorities),
-    SIGSTORE_REKOR_PUBLIC_KEY: key(tlogs),
-    SIGSTORE_CT_LOG_PUBLIC_KEY_FILE: key(ctlogs),
-    SIGSTORE_TSA_CERTIFICATE_FILE: certificates(timestampAuthorities),
-  };
-  for (const [name, text] of Object.entries(files)) await writeFile(at(`${name}.pem`), text);
-  return Object.fromEntries(Object.keys(files).map((name) => [name, at(`${name}.pem`)]));
-}
-
 async function token(): Promise<string[]> {
   return ['--url', world.url, '--identity-token', await world.token({ email })];
 }
 
 function storeOf(repository: string): RegistryStore {
   return openRegistry({ repository: parseReference(repository) });
-}
-
-async function pushImage(repository: string, text: string, tag?: string): Promise<Descriptor> {
-  const store = storeOf(repository);
-  try {
-    const config = await store.putBlob(
-      encodeUtf8(
-        JSON.stringify({
-          architecture: 'amd64',
-          os: 'linux',
-          config: { Labels: { text } },
-          rootfs: { type: 'layers', diff_ids: [] },
-        }),
-      ),
-    );
-    const layer = await store.putBlob(encodeUtf8(text));
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: { mediaType: mediaTypes.ociConfig, digest: config.digest, size: config.size },
-      layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: layer.digest, size: layer.size }],
-    };
-    return (await store.putManifest(encodeUtf8(JSON.stringify(manifest)), mediaTypes.ociManifest, tag)).descriptor;
-  } finally {
-    await store.close();
-  }
 }
 
 /** An index of amd64, arm64 and what BuildKit attaches to one of them. */
@@ -515,7 +453,7 @@ describe.each(registries)('%s', (_, start) => {
     it('we verify what cosign signs and attests in its older layout', async () => {
       const { digest } = await pushImage(named('theirs-legacy'), 'theirs legacy', '1.0');
       const name = `${named('theirs-legacy')}@${digest}`;
-      const env = await legacyTrust();
+      const env = await exportLegacyTrust(folder, await world.trustedRoot());
       const by = async () => [
         ...['--yes', ...insecure, '--new-bundle-format=false', '--use-signing-config=false', '--tlog-upload=true'],
         ...['--fulcio-url', world.url, '--rekor-url', world.url, '--identity-token', await world.token({ email })],

@@ -91,7 +91,7 @@ export interface SigningOptions extends IdentityOptions {
   key?: string;
 }
 
-/** Services, trust and token. `logVersion`: which API of Rekor's the log must have, default 2. */
+/** Services, trust and token. `logVersion`: which API of Rekor's the log must have; by default the higher one there is. */
 export async function prepare(
   terminal: Terminal,
   options: SigningOptions,

@@ -17,6 +17,12 @@ export interface SigningKey {
   readonly algorithm: SignatureAlgorithm;
   /** Signs and hashes in one pass, so that a file of any size needs little memory and cannot change in between. */
   signChunks(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<SignedChunks>;
+  /**
+   * The same key, signing as a log with Rekor's API v1 verifies envelopes, and readers of what it logged do: with SHA-256 whatever the curve, Ed25519
+   * without a hash before it. Absent where the key signs like that anyway.
+   * @see sigstore/rekor: pkg/types/dsse/v0.0.1/entry.go, verifyEnvelope
+   */
+  readonly forEnvelopesV1?: SigningKey;
 }
 
 /** `signature`: DER for ECDSA, raw otherwise. `digest`: the chunks' hash by the key's algorithm. */
@@ -29,11 +35,13 @@ export interface SignedChunks {
 export function generateSigningKey(): SigningKey {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const spki = new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
-  return streamingKey(privateKey, parsePublicKey(spki));
+  const certified = parsePublicKey(spki);
+  return streamingKey(privateKey, certified, algorithmForKey(certified));
 }
 
 /**
- * Reads a private key in PEM: PKCS#8 (also encrypted), SEC1 or PKCS#1. Ed25519 signs as Ed25519ph, because a log verifies over a digest.
+ * Reads a private key in PEM: PKCS#8 (also encrypted), SEC1 or PKCS#1. Ed25519 signs as Ed25519ph, because a log verifies over a digest; envelopes
+ * for a log of version 1 are the exception (`forEnvelopesV1`).
  *
  * @throws SignError `SIGN_KEY`
  */
@@ -42,8 +50,14 @@ export function loadSigningKey(pem: string, passphrase?: string): SigningKey {
     const given = passphrase === undefined ? {} : { passphrase };
     const { publicKey } = loadSigner(pem, given);
     checkKeyStrength(publicKey);
-    if (publicKey.type.kind === 'ed25519') return prehashedEd25519Key(pem, given);
-    return streamingKey(createPrivateKey({ key: pem, ...given }), publicKey);
+    if (publicKey.type.kind === 'ed25519') {
+      return { ...ed25519Key(pem, 'PKIX_ED25519_PH', given), forEnvelopesV1: ed25519Key(pem, 'PKIX_ED25519', given) };
+    }
+    const privateKey = createPrivateKey({ key: pem, ...given });
+    const key = streamingKey(privateKey, publicKey, algorithmForKey(publicKey));
+    const withSha256 = sha256Rows.get(key.algorithm.keyDetails);
+    if (withSha256 === undefined) return key;
+    return { ...key, forEnvelopesV1: streamingKey(privateKey, publicKey, rowOf(withSha256)) };
   } catch (cause) {
     if (cause instanceof SignError) throw cause;
     throw new SignError(
@@ -57,8 +71,19 @@ export function loadSigningKey(pem: string, passphrase?: string): SigningKey {
   }
 }
 
-function streamingKey(privateKey: KeyObject, publicKey: PublicKey): SigningKey {
-  const algorithm = algorithmForKey(publicKey);
+/** What a key with another hash is called with SHA-256. */
+const sha256Rows: ReadonlyMap<string, string> = new Map([
+  ['PKIX_ECDSA_P384_SHA_384', 'PKIX_ECDSA_P384_SHA_256'],
+  ['PKIX_ECDSA_P521_SHA_512', 'PKIX_ECDSA_P521_SHA_256'],
+]);
+
+function rowOf(keyDetails: string): SignatureAlgorithm {
+  const row = findAlgorithm(keyDetails);
+  if (row === undefined) throw new Error(`The registry lost ${keyDetails}`);
+  return row;
+}
+
+function streamingKey(privateKey: KeyObject, publicKey: PublicKey, algorithm: SignatureAlgorithm): SigningKey {
   return {
     publicKey,
     algorithm,
@@ -74,9 +99,8 @@ function streamingKey(privateKey: KeyObject, publicKey: PublicKey): SigningKey {
   };
 }
 
-function prehashedEd25519Key(pem: string, options: { passphrase?: string }): SigningKey {
-  const algorithm = findAlgorithm('PKIX_ED25519_PH');
-  if (algorithm === undefined) throw new Error('the registry lost Ed25519ph');
+function ed25519Key(pem: string, keyDetails: string, options: { passphrase?: string }): SigningKey {
+  const algorithm = rowOf(keyDetails);
   const signer = loadSigner(pem, { ...options, scheme: algorithm.scheme });
   return {
     publicKey: signer.publicKey,

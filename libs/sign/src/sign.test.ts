@@ -1,10 +1,10 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encodeBundle, parseBundle, type Bundle } from '#libs/bundle';
-import { encodeBase64, encodePem, encodeUtf8, parseBase64, parseJson, parsePem } from '#libs/encoding';
+import { encodeBase64, encodePem, encodeUtf8, parseBase64, parseJson, parsePem, parseUtf8 } from '#libs/encoding';
 import { parseEntryBody } from '#libs/entry';
 import { opensslCrypto, sha256 } from '#libs/openssl';
 import { parseCertificate, subjectAltNames } from '#libs/x509';
@@ -500,6 +500,41 @@ describe('sign() with a managed key', () => {
     expect(key.algorithm.keyDetails).toBe(keyDetails);
   });
 
+  it.each([
+    ['P-384', 'sha256'],
+    ['P-521', 'sha256'],
+    ['ed25519', null],
+  ] as const)('of kind %s signs envelopes for a log of version 1 as that verifies them', async (kind, hash) => {
+    const pem = pemOf(kind);
+    const key = loadSigningKey(pem);
+    const { signature } = (await key.forEnvelopesV1?.signChunks([encodeUtf8('in '), encodeUtf8('parts')])) ?? {};
+    const verifies = (given: Uint8Array | undefined) =>
+      verify(hash, encodeUtf8('in parts'), createPublicKey(pem), given ?? new Uint8Array());
+    expect(verifies(signature)).toBe(true);
+    expect(verifies((await key.signChunks([encodeUtf8('in parts')])).signature)).toBe(false);
+  });
+
+  it.each([
+    ['a log of version 1', { logVersion: 1 }, '/api/v1/log/entries', 'sha256'],
+    ['one of version 2', {}, '/api/v2/log/entries', 'sha384'],
+  ] as const)('of a larger curve signs an envelope for %s with the hash that it takes', async (_, more, path, hash) => {
+    const pem = pemOf('P-384');
+    // What is published is enough: no log has to take it.
+    world.before = (call) => (call.path === path ? jsonResponse({}, 400) : undefined);
+    const services = { ...options.services, ...more };
+    const given = { ...options, services, key: loadSigningKey(pem) };
+    expect(await codeOf(sign({ kind: 'statement', bytes: statement }, given))).toBe('SIGN_REFUSED');
+    const [proposed] = world.calls.filter((call) => call.path === path);
+    // In the API v1 the envelope is a text within the text.
+    const [, signature = ''] = /sig\W+([A-Za-z0-9+/=]+)/.exec(parseUtf8(proposed?.body ?? new Uint8Array())) ?? [];
+    const pae = encodeUtf8(`DSSEv1 28 application/vnd.in-toto+json ${statement.length} ${parseUtf8(statement)}`);
+    expect(verify(hash, pae, createPublicKey(pem), parseBase64(signature))).toBe(true);
+  });
+
+  it.each(['P-256', 'rsa'] as const)('of kind %s signs everything for every log alike', (kind) => {
+    expect(loadSigningKey(pemOf(kind)).forEnvelopesV1).toBeUndefined();
+  });
+
   it('works without a timestamp authority', async () => {
     const services = { ...options.services, timestampAuthorities: [] };
     expect((await sign(message, { ...options, services, key: loadSigningKey(pemOf('P-256')) })).timestamps).toEqual([]);
@@ -539,14 +574,22 @@ describe('chooseServices()', () => {
     expect(chooseServices(config, { now: new Date(world.now()) }).logs).toEqual([world.baseUrl]);
   });
 
-  it('says so if only v1 logs are listed', () => {
+  it('takes the v1 log if no other is listed, unless another version is needed', () => {
     const config = {
       ...world.signingConfig,
       rekorTlogUrls: world.signingConfig.rekorTlogUrls.map((log) => ({ ...log, majorApiVersion: 1 })),
     };
-    expect(() => chooseServices(config, { now: new Date(world.now()) })).toThrow(
-      expect.objectContaining({ code: 'SIGN_SERVICES' }),
-    );
+    const now = new Date(world.now());
+    expect(chooseServices(config, { now })).toMatchObject({ logs: [world.baseUrl], logVersion: 1 });
+    expect(chooseServices(world.signingConfig, { now })).not.toHaveProperty('logVersion');
+    for (const [listed, logVersion] of [
+      [config, 2],
+      [world.signingConfig, 1],
+    ] as const) {
+      expect(() => chooseServices(listed, { now, logVersion })).toThrow(
+        expect.objectContaining({ code: 'SIGN_SERVICES' }),
+      );
+    }
   });
 
   it('needs no certificate authority for a managed key', () => {

@@ -76,7 +76,7 @@ export async function* signMany(artifacts: Iterable<Artifact>, options: SignOpti
 async function signOne(artifact: Artifact, { key, certificate }: Credential, options: SignOptions): Promise<Bundle> {
   const { services, trustedRoot } = options;
   // 2. The signature: over the artifact, or over the envelope's PAE.
-  const { content, signed } = await signContent(artifact, key);
+  const { content, signed } = await signContent(artifact, key, services);
   // 3. A trusted time for the signature. A v2 log gives none, so a certificate, which expires, needs one.
   if (certificate !== undefined && services.timestampAuthorities.length === 0 && services.logVersion !== 1) {
     throw new SignError(
@@ -142,13 +142,15 @@ async function signOne(artifact: Artifact, { key, certificate }: Credential, opt
 async function signContent(
   artifact: Artifact,
   key: SigningKey,
+  { logVersion }: Services,
 ): Promise<{ content: Bundle['content']; signed: SignedChunks }> {
   if (artifact.kind !== 'statement') {
     const signed = await key.signChunks(readArtifact(artifact));
     const digest = { algorithm: key.algorithm.hash, digest: signed.digest };
     return { content: { kind: 'message', digest, signature: signed.signature }, signed };
   }
-  const signed = await key.signChunks([pae(IN_TOTO_PAYLOAD_TYPE, artifact.bytes)]);
+  const by = logVersion === 1 ? (key.forEnvelopesV1 ?? key) : key;
+  const signed = await by.signChunks([pae(IN_TOTO_PAYLOAD_TYPE, artifact.bytes)]);
   const envelope = {
     payload: artifact.bytes,
     payloadType: IN_TOTO_PAYLOAD_TYPE,
