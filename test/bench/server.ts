@@ -4,6 +4,12 @@ import { join } from 'node:path';
 
 const cli = join(import.meta.dirname, '..', '..', 'apps', 'cli', 'src', 'main.js');
 
+/** What `npm start` gives Node. */
+const { scripts } = JSON.parse(await readFile(join(import.meta.dirname, '..', '..', '..', 'package.json'), 'utf8')) as {
+  scripts: { start: string };
+};
+const startFlags = scripts.start.split(' ').filter((word) => word.startsWith('--'));
+
 /** The real server in a process of its own. */
 export interface Server {
   readonly port: number;
@@ -16,12 +22,22 @@ export interface Server {
 export async function startServer(options: {
   port: number;
   folder: string;
+  /** Default: those of `npm start`. */
   nodeFlags?: string[];
   environment?: Readonly<Record<string, string>>;
 }): Promise<Server> {
   const child = spawn(
     process.execPath,
-    [...(options.nodeFlags ?? []), cli, 'up', '--dev', '--port', String(options.port), '--data', options.folder],
+    [
+      ...(options.nodeFlags ?? startFlags),
+      cli,
+      'up',
+      '--dev',
+      '--port',
+      String(options.port),
+      '--data',
+      options.folder,
+    ],
     { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...options.environment } },
   );
   await serving(child);
