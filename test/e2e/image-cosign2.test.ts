@@ -21,7 +21,7 @@ const email = 'alice@example.com';
 const mallory = 'mallory@example.com';
 const cosign2 = findCosign(2);
 if (cosign2 === undefined)
-  console.warn('Skipped: cosign of version 2 is neither on the path nor named by CHANCERY_COSIGN2');
+  console.warn('Skipped: cosign of version 2 is neither on the path nor named by TEST_COSIGN2');
 if (!hasDockerRegistry) console.warn('Skipped: docker-registry is not installed');
 
 const registries = [

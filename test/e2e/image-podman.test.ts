@@ -24,7 +24,7 @@ import { hasDockerRegistry, startDockerRegistry, type DockerRegistry } from '../
 const alice = 'alice@example.com';
 const mallory = 'mallory@example.com';
 // Another than Debian's may be somewhere else.
-const skopeoCommand = process.env['CHANCERY_SKOPEO'] ?? 'skopeo';
+const skopeoCommand = process.env['TEST_SKOPEO'] ?? 'skopeo';
 const cosign = findCosign(2);
 const reference = {
   certificate: 'dev.sigstore.cosign/certificate',

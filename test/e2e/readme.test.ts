@@ -180,9 +180,17 @@ describe('what else the README states', () => {
     const image = Object.fromEntries([...dockerfile.matchAll(/\b(CHANCERY_[A-Z_]+)=(\S+)/g)].map(([, k, v]) => [k, v]));
     const environment = { ...image, ...chancery?.environment, CHANCERY_URL: 'http://localhost:8700' };
     expect(readStackConfig({}, environment)).toMatchObject({ CHANCERY_HOST: '0.0.0.0', CHANCERY_DATA: '/data' });
-    const [, executable = '', ...args] = [...dockerfile.matchAll(/^(?:ENTRYPOINT|CMD) (\[.*\])$/gm)].flatMap(
+    const words = [...dockerfile.matchAll(/^(?:ENTRYPOINT|CMD) (\[.*\])$/gm)].flatMap(
       ([, list]) => JSON.parse(list ?? '[]') as string[],
     );
+    const flags = words.filter((word) => word.startsWith('--'));
+    const [, executable = '', ...args] = words.filter((word) => !word.startsWith('--'));
     expect([existsSync(join(checkout, executable)), ...args]).toEqual([true, 'up']);
+    // Node is started as by `npm start`, and as the README tells those who start it otherwise.
+    const { scripts } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as {
+      scripts: { start: string };
+    };
+    expect(scripts.start.split(' ').filter((word) => word.startsWith('--'))).toEqual(flags);
+    expect(readme).toContain(`NODE_OPTIONS=${flags.join(' ')}`);
   });
 });

@@ -37,11 +37,11 @@ export function commandLine(home: string) {
 }
 
 /**
- * The command for that major version of cosign, or undefined: what `CHANCERY_COSIGN<major>` says, or a `cosign` on the path under
+ * The command for that major version of cosign, or undefined: what `TEST_COSIGN<major>` says, or a `cosign` on the path under
  * one of the names by which several live side by side.
  */
 export function findCosign(major: number): string | undefined {
-  const given = process.env[`CHANCERY_COSIGN${major}`];
+  const given = process.env[`TEST_COSIGN${major}`];
   const names = [...(given === undefined ? [] : [given]), `cosign${major}`, `cosign-v${major}`, 'cosign'];
   return names.find((name) => {
     const { error, stdout } = spawnSync(name, ['version'], { encoding: 'utf8' });
