@@ -10,8 +10,7 @@ import { startTestRegistry, type TestRegistry } from '../world/registry.js';
 
 const email = 'alice@example.com';
 const cosign = findCosign(3);
-if (cosign === undefined)
-  console.warn('Skipped: cosign of version 3 is neither on the path nor named by TEST_COSIGN3');
+if (cosign === undefined) console.warn('Skipped: cosign of version 3 is neither on the path nor named by TEST_COSIGN3');
 
 describe.skipIf(cosign === undefined)('with cosign of version 3', () => {
   let world: World;
