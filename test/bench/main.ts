@@ -117,7 +117,8 @@ async function recordAppends(
   requests: (count: number) => Promise<Buffer[]>,
   { clients = connections, where = '' } = {},
 ): Promise<void> {
-  await load({ port, connections: clients, requests: await requests(2000) });
+  // Long enough for the compiler: a server is busy for days, and this one has just been started.
+  await load({ port, connections: clients, requests: await requests(10_000) });
   const appends = await recordRate(`${name}${where}, ${clients} connections`, target, {
     port,
     connections: clients,
