@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +9,7 @@ import type { Terminal } from './config.js';
 import { loadKey } from './key-load.js';
 import { run } from './program.js';
 
-const COSIGN = '/opt/peers/bin/cosign';
+const COSIGN = 'cosign';
 
 let world: World;
 let folder: string;
@@ -170,12 +169,15 @@ describe('chancery sign --key', () => {
   });
 });
 
-const hasCosign = existsSync(COSIGN);
+const hasCosign = spawnSync(COSIGN, ['version'], { stdio: 'ignore' }).error === undefined;
 if (!hasCosign) console.warn('cosign is not installed: its side of the key files is not tested');
 
 describe.skipIf(!hasCosign)("key files and cosign's own hand", () => {
   const cosign = (...args: string[]) =>
-    execFileSync(COSIGN, args, { env: { COSIGN_PASSWORD: 'correct horse', HOME: folder }, stdio: 'pipe' }).toString();
+    execFileSync(COSIGN, args, {
+      env: { PATH: process.env.PATH, COSIGN_PASSWORD: 'correct horse', HOME: folder },
+      stdio: 'pipe',
+    }).toString();
 
   it('cosign opens ours and finds the same public key', async () => {
     await generate();
